@@ -1,0 +1,1 @@
+//! Kubernetes for WebAssembly, in one binary.

@@ -1,0 +1,1 @@
+//! Pods without a node, in; bindings, out.

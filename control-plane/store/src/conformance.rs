@@ -1,0 +1,1 @@
+//! The laws of a [`Store`](crate::Store), as tests over `dyn Store`.

@@ -1,0 +1,1 @@
+//! The reference implementation: short, obviously right, used in simulation.

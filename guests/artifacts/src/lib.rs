@@ -1,0 +1,1 @@
+//! Builds each guest and exports where it is.

@@ -1,0 +1,1 @@
+//! The promises of a runtime, as tests over the traits.

@@ -1,0 +1,1 @@
+//! Pods bound to this node, in; running sandboxes and status, out.

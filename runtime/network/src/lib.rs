@@ -1,0 +1,1 @@
+//! The pod network in user space.

@@ -1,0 +1,1 @@
+//! Services and EndpointSlices, in; tables in the network, out.
