@@ -4,8 +4,9 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
 use std::convert::Infallible;
 
-/// Why a body ended early.
-pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+/// Why a body ended early. A concrete type: a boxed `dyn Error` in the type of a
+/// service keeps the compiler from proving futures over it `Send`.
+pub type BodyError = std::io::Error;
 
 /// A request or response body.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;

@@ -10,9 +10,9 @@ use crate::{
     serve,
     tasks::{OnError, TaskGroup},
 };
+use futures::future::BoxFuture;
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
-use std::convert::Infallible;
 use tower::ServiceExt;
 
 /// Bytes in flight each way on an upgraded in-memory connection.
@@ -22,18 +22,23 @@ const UPGRADE_BYTES: usize = 64 * 1024;
 /// upgraded connections belong to `tasks`. Call it inside a tokio runtime.
 pub fn client(service: HttpService, user: UserInfo, tasks: TaskGroup) -> kube::Client {
     let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
-        let mut request = request.map(|body| body.map_err(BodyError::from).boxed_unsync());
+        let mut request = request.map(|body| body.map_err(BodyError::other).boxed_unsync());
         request.extensions_mut().insert(user.clone());
-        let (service, tasks, user) = (service.clone(), tasks.clone(), user.clone());
-        async move {
-            if asks_for_upgrade(&request) {
-                over_a_connection(service, user, tasks, request).await
-            } else {
-                service.oneshot(request).await.map_err(|never| match never {})
-            }
-        }
+        call(service.clone(), user.clone(), tasks.clone(), request)
     });
     kube::Client::new(service, "default")
+}
+
+fn call(
+    service: HttpService,
+    user: UserInfo,
+    tasks: TaskGroup,
+    request: Request,
+) -> BoxFuture<'static, Result<Response, BodyError>> {
+    if asks_for_upgrade(&request) {
+        return Box::pin(over_a_connection(service, user, tasks, request));
+    }
+    Box::pin(async move { service.oneshot(request).await.map_err(|never| match never {}) })
 }
 
 async fn over_a_connection(
@@ -51,12 +56,13 @@ async fn over_a_connection(
     tasks.spawn("in-process connection", OnError::Log, async move {
         serve::serve_connection(Box::new(far), tagged, None, stop).await
     });
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(near)).await?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(near)).await.map_err(BodyError::other)?;
     tasks.spawn("in-process request", OnError::Log, async move { connection.with_upgrades().await });
     let mut request = request;
     if !request.headers().contains_key(http::header::HOST) {
         request.headers_mut().insert(http::header::HOST, http::HeaderValue::from_static("wk.in-process"));
     }
-    let response = sender.send_request(request).await?;
-    Ok(response.map(|body| body.map_err(BodyError::from).boxed_unsync()))
+    let response = sender.send_request(request).await.map_err(BodyError::other)?;
+    Ok(response.map(|body| body.map_err(BodyError::other).boxed_unsync()))
 }

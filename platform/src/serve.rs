@@ -2,10 +2,11 @@
 //! kubelet both serve through this.
 
 use crate::{
-    http::{BodyError, HttpService},
-    listen::{BoxByteStream, Listener, Peer},
+    http::{BodyError, HttpService, Response},
+    listen::{BoxByteStream, Listener},
     tasks::{OnError, TaskGroup},
 };
+use futures::future::BoxFuture;
 use http_body_util::BodyExt;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -62,7 +63,7 @@ pub async fn serve(
         let (tls, service, stop) = (tls.clone(), service.clone(), stop.clone());
         tasks.spawn_to_completion("connection", OnError::Log, async move {
             if let Err(error) = serve_one(stream, tls, service, stop).await {
-                debug!(?peer, error, "connection ended");
+                debug!(?peer, %error, "connection ended");
             }
             Ok::<_, Infallible>(())
         });
@@ -82,6 +83,27 @@ async fn serve_one(
     serve_connection(Box::new(stream), service, peer, stop).await
 }
 
+/// What hyper calls for each request of a connection. A type of its own, since
+/// a closure over a boxed service cannot be proven `Send` inside a task.
+struct Connection {
+    service: HttpService,
+    peer: Option<PeerCertificate>,
+}
+
+impl hyper::service::Service<hyper::Request<hyper::body::Incoming>> for Connection {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn call(&self, request: hyper::Request<hyper::body::Incoming>) -> Self::Future {
+        let mut request = request.map(|body| body.map_err(BodyError::other).boxed_unsync());
+        if let Some(peer) = &self.peer {
+            request.extensions_mut().insert(peer.clone());
+        }
+        Box::pin(self.service.clone().oneshot(request))
+    }
+}
+
 /// Serves one connection, HTTP/1.1 (with upgrades) or HTTP/2, until it closes
 /// or, after `stop`, until the requests in flight are answered.
 ///
@@ -93,21 +115,15 @@ pub async fn serve_connection(
     peer: Option<PeerCertificate>,
     stop: CancellationToken,
 ) -> Result<(), BodyError> {
-    let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        let mut request = request.map(|body| body.map_err(BodyError::from).boxed_unsync());
-        if let Some(peer) = &peer {
-            request.extensions_mut().insert(peer.clone());
-        }
-        service.clone().oneshot(request)
-    });
+    let service = Connection { service, peer };
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE_TIMEOUT);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(HTTP2_STREAMS_MAX);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
-        result = connection.as_mut() => return result,
+        result = connection.as_mut() => return result.map_err(BodyError::other),
         () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
     }
-    connection.await
+    connection.await.map_err(BodyError::other)
 }
