@@ -18,3 +18,4 @@ pub mod object;
 pub mod patch;
 pub mod registry;
 pub mod schema;
+pub mod selector;

@@ -56,11 +56,59 @@ pub struct Resource {
     pub verbs: &'static [&'static str],
     /// In discovery's order.
     pub subresources: &'static [Subresource],
-    /// How long a list may be in use before it must be read anew; and so on.
+    /// What is special about the kind.
     pub strategy: &'static dyn Strategy,
 }
 
+/// Verbs of a resource that can do everything.
+pub const ALL_VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+/// Verbs of a subresource that is a part of the object.
+pub const PART_VERBS: &[&str] = &["get", "patch", "update"];
+/// Verbs of a subresource that passes requests on to a server.
+pub const PROXY_VERBS: &[&str] = &["create", "delete", "get", "patch", "update"];
+
+impl Subresource {
+    /// A subresource whose kind is of the parent's group and version.
+    pub const fn new(name: &'static str, kind: &'static str, verbs: &'static [&'static str]) -> Self {
+        Self { name, group: "", version: "", kind, verbs }
+    }
+
+    /// The parent's `status`.
+    pub const fn status(kind: &'static str) -> Self {
+        Self::new("status", kind, PART_VERBS)
+    }
+
+    /// `autoscaling/v1` Scale.
+    pub const fn scale() -> Self {
+        Self { name: "scale", group: "autoscaling", version: "v1", kind: "Scale", verbs: PART_VERBS }
+    }
+}
+
 impl Resource {
+    /// A row with all verbs and nothing else; the rest with struct update.
+    pub const fn new(
+        kind: &'static str,
+        plural: &'static str,
+        singular: &'static str,
+        definition: &'static str,
+        strategy: &'static dyn Strategy,
+    ) -> Self {
+        Self {
+            group: "",
+            version: "v1",
+            kind,
+            plural,
+            singular,
+            short_names: &[],
+            categories: &[],
+            scope: Scope::Namespaced,
+            definition,
+            verbs: ALL_VERBS,
+            subresources: &[],
+            strategy,
+        }
+    }
+
     /// `v1` or `apps/v1`.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
@@ -166,6 +214,11 @@ pub trait Strategy: Send + Sync + 'static {
     /// One value per column.
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value>;
 
+    /// `conditions` of the object's row (`metav1.TableRowCondition`); most have none.
+    fn row_conditions(&self, _object: &Value) -> Vec<Value> {
+        Vec::new()
+    }
+
     /// Whether the object must survive a restart.
     fn durability(&self, _object: &Value) -> Durability {
         Durability::Durable
@@ -209,11 +262,31 @@ pub fn keep_other_part(new: &mut Value, old: &Value, part: Part) {
     }
 }
 
+pub mod apps;
+pub mod coordination;
+pub mod core;
+pub mod discovery;
 pub mod names;
+pub mod table;
 
 /// Every resource this server serves, in discovery's order.
 pub fn all() -> &'static [Resource] {
-    &[]
+    static ALL: &[Resource] = &[
+        core::config_map::RESOURCE,
+        core::endpoints::RESOURCE,
+        core::event::RESOURCE,
+        core::namespace::RESOURCE,
+        core::node::RESOURCE,
+        core::pod::RESOURCE,
+        core::secret::RESOURCE,
+        core::service_account::RESOURCE,
+        core::service::RESOURCE,
+        apps::deployment::RESOURCE,
+        apps::replica_set::RESOURCE,
+        coordination::lease::RESOURCE,
+        discovery::endpoint_slice::RESOURCE,
+    ];
+    ALL
 }
 
 /// The row for a path's group, version and plural.
