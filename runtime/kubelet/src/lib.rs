@@ -1,1 +1,37 @@
 //! Pods bound to this node, in; running sandboxes and status, out.
+//!
+//! ```text
+//!   API ── watch of pods on this node ──▶ pods ──▶ one worker per pod UID
+//!                                                   │  lifecycle::plan (pure)
+//!                                                   ▼
+//!   runtime ◀── sandboxes, images, containers ── actions
+//!      └── events ──▶ worker looks again ──▶ status::build (pure) ──▶ PATCH pods/status
+//! ```
+//!
+//! Reading order: [`config`], [`handle`], [`logs`].
+//!
+//! Invariants: only upstream API features are used; nothing polls, a worker
+//! sleeps until its pod, its containers or a deadline change; a pod's UID has at
+//! most one worker; what is decided is decided by pure functions over a spec, an
+//! observation and a time.
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod handle;
+pub mod logs;
+
+pub use config::{Capacity, ClusterDns, Config, NodeConfig};
+pub use handle::{ContainerView, KubeletHandle, LogError, PodView};
+
+/// Labels that every sandbox and container carries, so that it can be found
+/// again (upstream: `pkg/kubelet/types/labels.go`).
+pub mod labels {
+    /// The pod's name.
+    pub const POD_NAME: &str = "io.kubernetes.pod.name";
+    /// The pod's namespace.
+    pub const POD_NAMESPACE: &str = "io.kubernetes.pod.namespace";
+    /// The pod's UID.
+    pub const POD_UID: &str = "io.kubernetes.pod.uid";
+    /// The container's name in the spec.
+    pub const CONTAINER_NAME: &str = "io.kubernetes.container.name";
+}
