@@ -1,0 +1,355 @@
+//! A pod's place on the network: its address, its ports, its open flows.
+//!
+//! [`PodPort`] is what a sandbox owns and its containers share. Closing it (or
+//! dropping the last clone) wakes every listener with `ConnectionAborted`,
+//! resets every connection and frees the address; what the guests still hold
+//! then only gives errors. It knows nothing of routes: `switch.rs` does.
+
+use crate::{
+    Network,
+    connection::{Connection, Flow, Side},
+    ports::{Ports, Scope},
+    switch::{Connect, Origin},
+    tcp::{Backlog, TcpListener, TcpSocket},
+};
+use ipnet::Ipv4Net;
+use parking_lot::Mutex;
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+/// What a pod is called and how it looks names up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodConfig {
+    /// The name of the pod itself; resolves to its address.
+    pub hostname: String,
+}
+
+/// A pod's network identity. Clones are the same pod; the last one dropped
+/// closes everything.
+#[derive(Clone)]
+pub struct PodPort {
+    owner: Arc<Owner>,
+}
+
+/// Closes the pod when its last owner goes. Sockets hold the [`Pod`] only, so
+/// that a forgotten socket does not keep a pod alive.
+struct Owner {
+    pod: Arc<Pod>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.pod.close();
+    }
+}
+
+impl PodPort {
+    pub(crate) fn new(pod: Arc<Pod>) -> Self {
+        Self { owner: Arc::new(Owner { pod }) }
+    }
+
+    pub(crate) fn pod(&self) -> &Arc<Pod> {
+        &self.owner.pod
+    }
+
+    /// The pod's address.
+    pub fn address(&self) -> IpAddr {
+        IpAddr::V4(self.pod().address)
+    }
+
+    /// The pod's host name.
+    pub fn hostname(&self) -> &str {
+        &self.pod().config.hostname
+    }
+
+    /// A new unbound TCP socket, counted against the pod's limit.
+    ///
+    /// # Errors
+    /// `QuotaExceeded` at the limit, `NetworkDown` when the pod was closed.
+    pub fn tcp_socket(&self) -> io::Result<TcpSocket> {
+        TcpSocket::new(self.pod())
+    }
+
+    /// Listens in one step: socket, bind, listen.
+    ///
+    /// # Errors
+    /// Those of [`PodPort::tcp_socket`], [`TcpSocket::bind`] and
+    /// [`TcpSocket::listen`].
+    pub fn listen(&self, address: SocketAddr, backlog: usize) -> io::Result<TcpListener> {
+        let mut socket = self.tcp_socket()?;
+        socket.bind(address)?;
+        socket.listen(backlog)
+    }
+
+    /// Connects in one step, from any free port. The errors come with the
+    /// future; see [`Connect`].
+    pub fn connect(&self, to: SocketAddr) -> Connect {
+        match self.tcp_socket() {
+            Ok(socket) => socket.connect(to),
+            Err(error) => Connect::done(Err(error)),
+        }
+    }
+
+    /// A connection from the host to `port` on the pod's loopback, as
+    /// port-forwarding makes them: it also reaches servers that listen on
+    /// 127.0.0.1 only, and takes none of the pod's sockets but the accepted one.
+    ///
+    /// # Errors
+    /// `ConnectionRefused` when nobody listens.
+    pub fn dial(&self, port: u16) -> io::Result<Connection> {
+        let from = SocketAddr::from((Ipv4Addr::LOCALHOST, self.pod().network.next_host_port()));
+        self.pod().accept_from(from, SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    }
+
+    /// Sockets in use, of those a pod may have.
+    pub fn socket_count(&self) -> usize {
+        self.pod().sockets.load(Ordering::Relaxed)
+    }
+
+    /// Closes all listeners: their owners wake with `ConnectionAborted`. Open
+    /// connections go on. The polite first step of stopping a pod.
+    pub fn stop_listening(&self) {
+        self.pod().stop_listening();
+    }
+
+    /// Closes everything now; again is not an error.
+    pub fn close(&self) {
+        self.pod().close();
+    }
+}
+
+/// What sockets and the switch see of a pod.
+pub(crate) struct Pod {
+    pub address: Ipv4Addr,
+    pub node: Ipv4Net,
+    pub config: PodConfig,
+    pub network: Network,
+    pub tcp: Mutex<Ports<Backlog>>,
+    flows: Mutex<Flows>,
+    sockets: AtomicUsize,
+    sockets_max: usize,
+    closed: AtomicBool,
+}
+
+/// Open flows by a number of their own.
+#[derive(Default)]
+struct Flows {
+    next: u64,
+    open: HashMap<u64, OpenFlow>,
+}
+
+/// One end of an open flow, for closing and listing.
+pub(crate) struct OpenFlow {
+    pub flow: Arc<Flow>,
+    pub side: Side,
+    pub local: SocketAddr,
+    pub peer: SocketAddr,
+}
+
+impl Pod {
+    pub fn new(network: Network, node: Ipv4Net, address: Ipv4Addr, config: PodConfig, sockets_max: usize) -> Self {
+        Self {
+            address,
+            node,
+            config,
+            network,
+            tcp: Mutex::default(),
+            flows: Mutex::default(),
+            sockets: AtomicUsize::new(0),
+            sockets_max,
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Which of this pod's addresses `address` is.
+    ///
+    /// # Errors
+    /// `AddrNotAvailable` when it is none of them, `Unsupported` for IPv6.
+    pub fn scope(&self, address: IpAddr) -> io::Result<Scope> {
+        match address {
+            IpAddr::V4(address) if address.is_unspecified() => Ok(Scope::Any),
+            IpAddr::V4(address) if address.is_loopback() => Ok(Scope::Loopback),
+            IpAddr::V4(address) if address == self.address => Ok(Scope::Pod),
+            IpAddr::V4(_) => Err(io::ErrorKind::AddrNotAvailable.into()),
+            IpAddr::V6(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// # Errors
+    /// `NetworkDown`.
+    pub fn check_open(&self) -> io::Result<()> {
+        if self.closed.load(Ordering::SeqCst) { Err(io::ErrorKind::NetworkDown.into()) } else { Ok(()) }
+    }
+
+    /// Opens a flow from `from` to a listener of this pod and gives the client's
+    /// end, which the caller owns alone.
+    ///
+    /// # Errors
+    /// `ConnectionRefused` when nobody listens there, the backlog is full, or
+    /// the pod has no socket left.
+    pub fn accept_from(self: &Arc<Self>, from: SocketAddr, to: SocketAddr) -> io::Result<Connection> {
+        let flow = self.deliver(from, to)?;
+        Ok(Connection::new(flow, Side::Client, from, to, None))
+    }
+
+    /// Queues the server's end of a new flow at the listener for `to`.
+    ///
+    /// # Errors
+    /// As [`Pod::accept_from`].
+    pub fn deliver(self: &Arc<Self>, from: SocketAddr, to: SocketAddr) -> io::Result<Arc<Flow>> {
+        let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        let scope = self.scope(to.ip())?;
+        let backlog = self.tcp.lock().find(scope, to.port()).ok_or_else(refused)?;
+        let slot = SocketSlot::take(self).map_err(|_| refused())?;
+        let flow = Arc::new(Flow::default());
+        let guard = self.register(&flow, Side::Server, to, from, slot, None)?;
+        let server = Connection::new(flow.clone(), Side::Server, to, from, Some(guard));
+        backlog.push(server).map_err(|_| refused())?;
+        Ok(flow)
+    }
+
+    /// Makes `flow` one that ends with this pod.
+    ///
+    /// # Errors
+    /// `NetworkDown` when the pod has been closed.
+    pub fn register(
+        self: &Arc<Self>,
+        flow: &Arc<Flow>,
+        side: Side,
+        local: SocketAddr,
+        peer: SocketAddr,
+        slot: SocketSlot,
+        port: Option<PortLease>,
+    ) -> io::Result<FlowGuard> {
+        let mut flows = self.flows.lock();
+        // Under the lock: `close` sets the flag before it takes the lock to
+        // reset what is open, so that no flow slips between.
+        self.check_open()?;
+        let id = flows.next;
+        flows.next += 1;
+        flows.open.insert(id, OpenFlow { flow: flow.clone(), side, local, peer });
+        Ok(FlowGuard { pod: self.clone(), id, _slot: slot, _port: port })
+    }
+
+    /// Calls `visit` for each open flow.
+    pub fn each_flow(&self, mut visit: impl FnMut(&OpenFlow)) {
+        self.flows.lock().open.values().for_each(&mut visit);
+    }
+
+    /// The address a socket on `port` of `scope` sees as its own.
+    pub fn local_addr(&self, scope: Scope, port: u16) -> SocketAddr {
+        let address = match scope {
+            Scope::Any => Ipv4Addr::UNSPECIFIED,
+            Scope::Loopback => Ipv4Addr::LOCALHOST,
+            Scope::Pod => self.address,
+        };
+        SocketAddr::from((address, port))
+    }
+
+    /// Each listening port and how many connections wait there.
+    pub fn listeners(&self) -> Vec<(Scope, u16, usize)> {
+        self.tcp.lock().receivers().map(|(scope, port, backlog)| (scope, port, backlog.len())).collect()
+    }
+
+    fn stop_listening(&self) {
+        let listening: Vec<_> = self.tcp.lock().receivers().map(|(_, _, backlog)| backlog.clone()).collect();
+        listening.iter().for_each(|backlog| backlog.abort());
+    }
+
+    fn close(&self) {
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        self.network.detach(self);
+        self.stop_listening();
+        let open: Vec<_> = self.flows.lock().open.values().map(|open| open.flow.clone()).collect();
+        open.iter().for_each(|flow| flow.reset());
+    }
+}
+
+/// One of the sockets a pod may have.
+pub(crate) struct SocketSlot {
+    pod: Arc<Pod>,
+}
+
+impl SocketSlot {
+    /// # Errors
+    /// `QuotaExceeded` at the pod's limit.
+    pub fn take(pod: &Arc<Pod>) -> io::Result<Self> {
+        let below = |count| (count < pod.sockets_max).then_some(count + 1);
+        pod.sockets
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, below)
+            .map_err(|_| io::Error::from(io::ErrorKind::QuotaExceeded))?;
+        Ok(Self { pod: pod.clone() })
+    }
+}
+
+impl Drop for SocketSlot {
+    fn drop(&mut self) {
+        self.pod.sockets.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A TCP port held until dropped.
+pub(crate) struct PortLease {
+    pub pod: Arc<Pod>,
+    pub scope: Scope,
+    pub port: u16,
+}
+
+impl PortLease {
+    /// Holds `port`, or any when it is 0.
+    ///
+    /// # Errors
+    /// `AddrInUse`, `NetworkDown`.
+    pub fn take(pod: &Arc<Pod>, scope: Scope, port: u16) -> io::Result<Self> {
+        pod.check_open()?;
+        let port = pod.tcp.lock().hold(scope, port)?;
+        Ok(Self { pod: pod.clone(), scope, port })
+    }
+
+    /// The address as a program asking for its own sees it.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.pod.local_addr(self.scope, self.port)
+    }
+}
+
+impl Drop for PortLease {
+    fn drop(&mut self) {
+        let backlog = self.pod.tcp.lock().release(self.scope, self.port);
+        if let Some(backlog) = backlog {
+            backlog.abort();
+        }
+    }
+}
+
+/// What a pod's end of a flow holds: registration, socket, port.
+pub(crate) struct FlowGuard {
+    pod: Arc<Pod>,
+    id: u64,
+    _slot: SocketSlot,
+    _port: Option<PortLease>,
+}
+
+impl Drop for FlowGuard {
+    fn drop(&mut self) {
+        let open = self.pod.flows.lock().open.remove(&self.id);
+        drop(open); // outside the lock: it may be the last owner of queued bytes
+    }
+}
+
+impl TcpSocket {
+    /// Connects, giving the socket up; it cannot be used again whatever comes
+    /// of it. See [`Connect`] for the errors.
+    pub fn connect(self, to: SocketAddr) -> Connect {
+        let network = self.pod.network.clone();
+        network.open(Origin::Pod(self), to)
+    }
+}

@@ -1,0 +1,185 @@
+//! From an address to a pod: opens flows.
+//!
+//! One flow is opened in this order: virtual address to endpoint (`services.rs`),
+//! the rule in force (`rule.rs`), the pod that has the address, its listener.
+//! An address that is nobody's goes to the egress, if there is one. Only opening
+//! passes here; the bytes of a flow touch nothing but its two halves.
+
+use crate::{
+    Network,
+    connection::{Connection, Flow, Side},
+    pod::{PortLease, SocketSlot},
+    ports::Scope,
+    rule::{PacketInfo, Verdict},
+    services::{Client, Protocol},
+    tcp::TcpSocket,
+};
+use futures::future::BoxFuture;
+use std::{
+    future::Future,
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// After this long a connection whose opening is dropped gives up (Linux's six
+/// retries of a SYN).
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(127);
+
+/// A connection being opened.
+///
+/// Ends with `ConnectionRefused` (nobody listens, a full backlog, a service
+/// without endpoints), `HostUnreachable` (no such pod), `NetworkUnreachable`
+/// (outside the cluster without an egress, IPv6), `TimedOut` (a rule drops it),
+/// `AddrInUse` (no free local port), `InvalidInput` (port 0, or a loopback
+/// socket to elsewhere), `QuotaExceeded` or `NetworkDown` (the pod's limit, a
+/// closed pod). Cancel safety: dropped, nothing was opened.
+pub struct Connect {
+    state: State,
+}
+
+enum State {
+    Done(Option<io::Result<Connection>>),
+    Waiting(BoxFuture<'static, io::Result<Connection>>),
+}
+
+impl Connect {
+    pub(crate) fn done(result: io::Result<Connection>) -> Self {
+        Self { state: State::Done(Some(result)) }
+    }
+
+    fn waiting(future: impl Future<Output = io::Result<Connection>> + Send + 'static) -> Self {
+        Self { state: State::Waiting(Box::pin(future)) }
+    }
+}
+
+impl Future for Connect {
+    type Output = io::Result<Connection>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.state {
+            State::Done(result) => Poll::Ready(result.take().expect("a future is not polled after it is ready")),
+            State::Waiting(future) => future.as_mut().poll(cx),
+        }
+    }
+}
+
+/// Who opens a flow.
+pub(crate) enum Origin {
+    Pod(TcpSocket),
+    Host(SocketAddr),
+}
+
+/// An origin with its local address settled.
+struct Source {
+    local: SocketAddr,
+    client: Client,
+    /// What a pod's end must hold.
+    pod: Option<(SocketSlot, PortLease)>,
+}
+
+impl Network {
+    /// Opens a flow to `to`, which may be virtual.
+    pub(crate) fn open(&self, origin: Origin, to: SocketAddr) -> Connect {
+        self.start(origin, to).unwrap_or_else(|error| Connect::done(Err(error)))
+    }
+
+    fn start(&self, origin: Origin, to: SocketAddr) -> io::Result<Connect> {
+        let to = destination(to)?;
+        let source = self.source(origin, to)?;
+        let endpoint = self.shared.services.route(Protocol::Tcp, source.client, to)?;
+        let packet = PacketInfo { protocol: Protocol::Tcp, from: source.local, to: endpoint };
+        let network = self.clone();
+        Ok(match self.shared.rules.judge(&packet) {
+            Verdict::Pass => self.link(source, to, endpoint),
+            Verdict::Delay(delay) => Connect::waiting(async move {
+                tokio::time::sleep(delay).await;
+                network.link(source, to, endpoint).await
+            }),
+            Verdict::Drop => Connect::waiting(async {
+                tokio::time::sleep(CONNECT_TIMEOUT).await;
+                Err(io::ErrorKind::TimedOut.into())
+            }),
+        })
+    }
+
+    /// Settles the local address: loopback to loopback, else the pod's own.
+    fn source(&self, origin: Origin, to: SocketAddr) -> io::Result<Source> {
+        let socket = match origin {
+            Origin::Host(local) => return Ok(Source { local, client: self.host_client(local.ip()), pod: None }),
+            Origin::Pod(socket) => socket,
+        };
+        let scope = if to.ip().is_loopback() { Scope::Loopback } else { Scope::Pod };
+        let lease = match socket.bound {
+            Some(bound) if bound.scope == Scope::Any || bound.scope == scope => bound,
+            Some(_) => return Err(io::ErrorKind::InvalidInput.into()),
+            None => PortLease::take(&socket.pod, scope, 0)?,
+        };
+        let address = if scope == Scope::Loopback { Ipv4Addr::LOCALHOST } else { socket.pod.address };
+        let client = Client { address: socket.pod.address, node: Some(socket.pod.node) };
+        let local = SocketAddr::from((address, lease.port));
+        Ok(Source { local, client, pod: Some((socket.slot, lease)) })
+    }
+
+    fn host_client(&self, address: IpAddr) -> Client {
+        let IpAddr::V4(address) = address else { return Client { address: Ipv4Addr::UNSPECIFIED, node: None } };
+        Client { address, node: self.node_of(address) }
+    }
+
+    /// Joins `source` to whoever has `endpoint`; the client sees `to` as its
+    /// peer.
+    fn link(&self, source: Source, to: SocketAddr, endpoint: SocketAddr) -> Connect {
+        let pod = match &source.pod {
+            Some((_, lease)) if endpoint.ip().is_loopback() => Some(lease.pod.clone()),
+            _ => self.find(endpoint.ip()),
+        };
+        match (pod, &self.shared.egress) {
+            (Some(pod), _) => {
+                Connect::done(pod.deliver(source.local, endpoint).and_then(|flow| client_end(source, flow, to)))
+            }
+            (None, _) if self.is_inside(endpoint.ip()) => Connect::done(Err(io::ErrorKind::HostUnreachable.into())),
+            (None, None) => Connect::done(Err(io::ErrorKind::NetworkUnreachable.into())),
+            (None, Some(egress)) => {
+                let (egress, dial) = (egress.clone(), egress.dial(endpoint));
+                Connect::waiting(async move {
+                    let far = dial.await?;
+                    let (flow, local) = (Arc::new(Flow::default()), source.local);
+                    let near = Connection::new(flow.clone(), Side::Server, endpoint, local, None);
+                    let client = client_end(source, flow, to)?;
+                    egress.carry(near, far);
+                    Ok(client)
+                })
+            }
+        }
+    }
+}
+
+/// # Errors
+/// `InvalidInput` for port 0, `NetworkUnreachable` for IPv6.
+fn destination(to: SocketAddr) -> io::Result<SocketAddr> {
+    match to.ip() {
+        _ if to.port() == 0 => Err(io::ErrorKind::InvalidInput.into()),
+        // Linux takes a connection to 0.0.0.0 as one to loopback.
+        IpAddr::V4(address) if address.is_unspecified() => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, to.port()))),
+        IpAddr::V4(_) => Ok(to),
+        IpAddr::V6(_) => Err(io::ErrorKind::NetworkUnreachable.into()),
+    }
+}
+
+/// The end that the opener of `flow` gets. When its pod has just been closed,
+/// the flow is reset for the other end as well.
+fn client_end(source: Source, flow: Arc<Flow>, to: SocketAddr) -> io::Result<Connection> {
+    let Source { local, client: _, pod } = source;
+    let Some((slot, lease)) = pod else { return Ok(Connection::new(flow, Side::Client, local, to, None)) };
+    let pod = lease.pod.clone();
+    match pod.register(&flow, Side::Client, local, to, slot, Some(lease)) {
+        Ok(guard) => Ok(Connection::new(flow, Side::Client, local, to, Some(guard))),
+        Err(error) => {
+            flow.reset();
+            Err(error)
+        }
+    }
+}
