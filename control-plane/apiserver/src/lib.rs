@@ -14,6 +14,7 @@
 //! of a request: `http`, `verbs`, `storage`, `cache`, `subresources`, `discovery`.
 #![forbid(unsafe_code)]
 
+pub mod admission;
 pub mod object;
 pub mod patch;
 pub mod registry;

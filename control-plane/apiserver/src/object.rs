@@ -29,6 +29,15 @@ pub fn map_mut<'a>(object: &'a mut Value, field: &str) -> &'a mut Map<String, Va
     value.as_object_mut().expect("it was made an object above")
 }
 
+/// The list under `field`, made when there is none (or something else).
+pub fn list_mut<'a>(fields: &'a mut Map<String, Value>, field: &str) -> &'a mut Vec<Value> {
+    let value = fields.entry(field.to_owned()).or_insert_with(|| json!([]));
+    if !value.is_array() {
+        *value = json!([]);
+    }
+    value.as_array_mut().expect("it was made a list above")
+}
+
 /// A string field of the metadata; empty when absent.
 pub fn metadata_str<'a>(object: &'a Value, field: &str) -> &'a str {
     metadata(object).get(field).and_then(Value::as_str).unwrap_or_default()

@@ -266,6 +266,7 @@ pub mod apps;
 pub mod coordination;
 pub mod core;
 pub mod discovery;
+pub mod metadata;
 pub mod names;
 pub mod table;
 

@@ -33,7 +33,10 @@ pub fn dns_subdomain(name: &str, prefix: bool) -> Vec<String> {
 /// Why `name` is no DNS label (RFC 1123).
 pub fn dns_label(name: &str, prefix: bool) -> Vec<String> {
     let mut messages = too_long(name, LABEL_MAX);
-    if !is_dns_label(masked(name, prefix)) {
+    let name = masked(name, prefix);
+    if !is_dns_label(name) && name.split('.').all(is_dns_label) {
+        messages.push("must not contain dots".to_owned());
+    } else if !is_dns_label(name) {
         messages.push(pattern(
             "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character",
             LABEL,
