@@ -19,6 +19,10 @@ use tokio::sync::watch;
 /// Changes kept when the caller names no number: some minutes of a busy cluster.
 const HISTORY_CHANGES_MAX: usize = 32 * 1024;
 
+/// Bytes of values that the history may hold on to, so that an edge device does
+/// not spend its memory on the past.
+const HISTORY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Changes that a watcher takes at a time, so that the lock is held briefly.
 const WATCH_BATCH: usize = 256;
 
@@ -43,6 +47,8 @@ struct State {
     /// The changes of `oldest + 1 ..= newest`, one per revision.
     history: VecDeque<Change>,
     history_max: usize,
+    /// Bytes of the values in `history`.
+    history_bytes: usize,
     closed: bool,
 }
 
@@ -60,6 +66,35 @@ impl MemoryStore {
     pub fn with_history(changes_max: usize) -> Self {
         let state = State { history_max: changes_max, ..State::default() };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), newest: watch::Sender::new(Revision(0)) }) }
+    }
+
+    /// A store that begins with these entries at `revision`, with no history.
+    #[cfg(feature = "rocksdb")]
+    pub(crate) fn restored(entries: impl IntoIterator<Item = Entry>, revision: Revision) -> Self {
+        let store = Self::new();
+        let mut state = store.shared.state.lock();
+        (state.newest, state.oldest) = (revision, revision);
+        state.keys =
+            entries.into_iter().map(|entry| (entry.key.clone(), vec![(entry.modified, Some(entry))])).collect();
+        store.shared.newest.send_replace(revision);
+        drop(state);
+        store
+    }
+
+    /// Records changes that have been decided elsewhere, in order.
+    #[cfg(feature = "rocksdb")]
+    pub(crate) fn record(&self, changes: impl IntoIterator<Item = Change>) {
+        let mut state = self.shared.state.lock();
+        for change in changes {
+            state.record(change);
+        }
+        self.shared.newest.send_replace(state.newest);
+    }
+
+    /// The newest value of `key`.
+    #[cfg(feature = "rocksdb")]
+    pub(crate) fn current(&self, key: &Key) -> Option<Entry> {
+        self.shared.state.lock().current(key).cloned()
     }
 
     /// Runs one write under the lock and tells the watchers.
@@ -88,42 +123,35 @@ impl State {
     }
 
     fn put(&mut self, key: Key, value: Bytes, expected: Expected) -> Result<Revision, Error> {
-        let old = self.current(&key).cloned();
-        let created = match (expected, &old) {
-            (Expected::Absent, None) => None,
-            (Expected::At(revision), Some(entry)) if entry.modified == revision => Some(entry.created),
-            _ => return Err(Error::Conflict { key, expected, found: old.map(Box::new) }),
-        };
-        let modified = Revision(self.newest.0 + 1);
-        let new = Entry { key: key.clone(), value, created: created.unwrap_or(modified), modified };
-        self.record(key, Some(new.clone()), Change::Put { new, old });
-        Ok(modified)
+        let change = plan_put(self.current(&key).cloned(), key, value, expected, Revision(self.newest.0 + 1))?;
+        Ok(self.record(change))
     }
 
     fn delete(&mut self, key: &Key, expected: Revision) -> Result<Revision, Error> {
-        let old = self.current(key).cloned().ok_or_else(|| Error::NotFound(key.clone()))?;
-        if old.modified != expected {
-            let expected = Expected::At(expected);
-            return Err(Error::Conflict { key: key.clone(), expected, found: Some(Box::new(old)) });
-        }
-        let at = Revision(self.newest.0 + 1);
-        self.record(key.clone(), None, Change::Delete { old, at });
-        Ok(at)
+        let change = plan_delete(self.current(key).cloned(), key, expected, Revision(self.newest.0 + 1))?;
+        Ok(self.record(change))
     }
 
-    fn record(&mut self, key: Key, entry: Option<Entry>, change: Change) {
+    fn record(&mut self, change: Change) -> Revision {
         self.newest = change.revision();
+        let (key, entry) = match &change {
+            Change::Put { new, .. } => (new.key.clone(), Some(new.clone())),
+            Change::Delete { old, .. } => (old.key.clone(), None),
+        };
         self.keys.entry(key).or_default().push((self.newest, entry));
+        self.history_bytes += weight(&change);
         self.history.push_back(change);
-        while self.history.len() > self.history_max {
+        while self.history.len() > self.history_max || self.history_bytes > HISTORY_BYTES_MAX {
             self.forget_oldest();
         }
+        self.newest
     }
 
     /// Drops the oldest change and the version it replaced.
     fn forget_oldest(&mut self) {
         let Some(change) = self.history.pop_front() else { return };
         self.oldest = change.revision();
+        self.history_bytes -= weight(&change);
         let key = change.key();
         let Some(versions) = self.keys.get_mut(key) else { return };
         let superseded = versions.iter().take_while(|(revision, _)| *revision <= self.oldest).count();
@@ -157,12 +185,49 @@ impl State {
         if cursor < self.oldest {
             return Err(Error::Expired { asked: cursor, oldest: self.oldest });
         }
+        // One change per revision after `oldest`.
         let skip = usize::try_from(cursor.0 - self.oldest.0).unwrap_or(usize::MAX);
         let mut seen = cursor;
         let news = self.history.iter().skip(skip).inspect(|change| seen = change.revision());
         let changes = news.filter(|change| change.key().starts_with(prefix)).take(WATCH_BATCH).cloned().collect();
         Ok((seen, changes))
     }
+}
+
+/// Decides a write at `at` over `old`, what is there.
+pub(crate) fn plan_put(
+    old: Option<Entry>,
+    key: Key,
+    value: Bytes,
+    expected: Expected,
+    at: Revision,
+) -> Result<Change, Error> {
+    let created = match (expected, &old) {
+        (Expected::Absent, None) => at,
+        (Expected::At(revision), Some(entry)) if entry.modified == revision => entry.created,
+        _ => return Err(Error::Conflict { key, expected, found: old.map(Box::new) }),
+    };
+    Ok(Change::Put { new: Entry { key, value, created, modified: at }, old })
+}
+
+/// Decides a deletion at `at` of `old`, what is there.
+pub(crate) fn plan_delete(old: Option<Entry>, key: &Key, expected: Revision, at: Revision) -> Result<Change, Error> {
+    let old = old.ok_or_else(|| Error::NotFound(key.clone()))?;
+    if old.modified != expected {
+        let expected = Expected::At(expected);
+        return Err(Error::Conflict { key: key.clone(), expected, found: Some(Box::new(old)) });
+    }
+    Ok(Change::Delete { old, at })
+}
+
+/// Bytes that a change keeps alive beyond the newest values: the value it
+/// replaced, and a little for itself.
+fn weight(change: &Change) -> usize {
+    let old = match change {
+        Change::Put { old, .. } => old.as_ref().map_or(0, |old| old.value.len()),
+        Change::Delete { old, .. } => old.value.len(),
+    };
+    old + change.key().0.len() + size_of::<Change>()
 }
 
 fn as_of(versions: &Versions, revision: Revision) -> Option<&Entry> {
