@@ -1,7 +1,10 @@
 //! Where connections come from and go to: TCP, or a pipe in memory.
 #![allow(clippy::disallowed_methods)] // the one place that binds
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream},
     net::{TcpListener, TcpStream},
@@ -85,6 +88,16 @@ pub async fn connect_tcp(address: SocketAddr) -> io::Result<TcpStream> {
         .map_err(|error| io::Error::new(error.kind(), format!("connect to {address}: {error}")))?;
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+/// The addresses the host knows for `name`.
+///
+/// # Errors
+/// `NotFound`, with the operating system's reason.
+pub async fn look_up(name: String) -> io::Result<Vec<IpAddr>> {
+    let found = tokio::net::lookup_host((name.as_str(), 0)).await;
+    let found = found.map_err(|error| io::Error::new(io::ErrorKind::NotFound, format!("look up {name}: {error}")))?;
+    Ok(found.map(|address| address.ip()).collect())
 }
 
 /// The accepting end of an in-memory address.

@@ -7,34 +7,50 @@
 use crate::connection::Connection;
 use futures::future::BoxFuture;
 use ipnet::IpNet;
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 use tracing::debug;
 use wk_platform::{
     TaskGroup,
-    listen::{BoxByteStream, connect_tcp},
+    listen::{BoxByteStream, connect_tcp, look_up},
     tasks::OnError,
 };
 
 type Dial = dyn Fn(SocketAddr) -> BoxFuture<'static, io::Result<BoxByteStream>> + Send + Sync;
+type Resolve = dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync;
 
 /// How connections leave the cluster. Cheap to clone.
 #[derive(Clone)]
 pub struct Egress {
     dial: Arc<Dial>,
+    resolve: Arc<Resolve>,
     tasks: TaskGroup,
 }
 
 impl Egress {
-    /// Connections opened by `dial` and carried by `tasks`.
+    /// Connections opened by `dial` and carried by `tasks`. No names.
     pub fn new(
         tasks: TaskGroup,
         dial: impl Fn(SocketAddr) -> BoxFuture<'static, io::Result<BoxByteStream>> + Send + Sync + 'static,
     ) -> Self {
-        Self { dial: Arc::new(dial), tasks }
+        let resolve = |_| -> BoxFuture<'static, _> { Box::pin(async { Err(io::ErrorKind::NotFound.into()) }) };
+        Self { dial: Arc::new(dial), resolve: Arc::new(resolve), tasks }
+    }
+
+    /// The same, with names that are not the cluster's looked up by `resolve`.
+    #[must_use]
+    pub fn with_names(
+        self,
+        resolve: impl Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { resolve: Arc::new(resolve), ..self }
     }
 
     /// TCP connections of the host, to addresses in `allowed` only; to others
-    /// the network is unreachable.
+    /// the network is unreachable. Names as the host looks them up.
     pub fn to_host(tasks: TaskGroup, allowed: Vec<IpNet>) -> Self {
         Self::new(tasks, move |to| {
             let allowed = allowed.iter().any(|range| range.contains(&to.ip()));
@@ -45,6 +61,11 @@ impl Egress {
                 Ok(Box::new(connect_tcp(to).await?) as BoxByteStream)
             })
         })
+        .with_names(|name| Box::pin(look_up(name)))
+    }
+
+    pub(crate) fn resolve(&self, name: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        (self.resolve)(name)
     }
 
     pub(crate) fn dial(&self, to: SocketAddr) -> BoxFuture<'static, io::Result<BoxByteStream>> {

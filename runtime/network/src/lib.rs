@@ -13,8 +13,8 @@
 //!  Connection ◀════ Half (256 KiB) ══ Half (256 KiB) ════▶ Connection
 //! ```
 //!
-//! Reading order: [`half`](crate::HALF_BYTES_MAX), [`Connection`], ports,
-//! address, [`TcpSocket`], [`PodPort`], [`services`], [`rule`], [`Egress`], switch.
+//! Reading order: half, connection, ports, address, tcp, udp, pod, [`services`],
+//! [`rule`], egress, switch, [`names`], netstat.
 //!
 //! Invariants: an address has one pod; a port of an address has one holder; a
 //! direction never holds more than [`HALF_BYTES_MAX`] bytes; no lock is shared
@@ -25,24 +25,30 @@ mod address;
 mod connection;
 mod egress;
 mod half;
+pub mod names;
 mod netstat;
 mod pod;
 mod ports;
 pub mod rule;
 pub mod services;
+mod soon;
 mod switch;
 mod tcp;
+mod udp;
 
 pub use connection::{Connection, Control, ReadHalf, WriteHalf};
 pub use egress::Egress;
 pub use half::HALF_BYTES_MAX;
 pub use netstat::{SocketInfo, SocketState};
 pub use pod::{PodConfig, PodPort};
+pub use soon::Soon;
 pub use switch::Connect;
 pub use tcp::{BACKLOG_MAX, TcpListener, TcpSocket};
+pub use udp::{DATAGRAM_BYTES_MAX, Datagram, UdpSocket};
 
 use address::Range;
 use ipnet::{IpNet, Ipv4Net};
+use names::Names;
 use parking_lot::{Mutex, RwLock};
 use pod::Pod;
 use rule::{Rule, Rules};
@@ -75,7 +81,7 @@ pub struct Config {
     pub egress: Option<Egress>,
     /// Sockets each pod may have.
     pub sockets_per_pod: usize,
-    /// Chooses among endpoints.
+    /// Chooses among endpoints and turns lists of addresses.
     pub entropy: Entropy,
 }
 
@@ -96,6 +102,7 @@ struct Shared {
     pods: RwLock<HashMap<Ipv4Addr, Arc<Pod>>>,
     nodes: Mutex<HashMap<Ipv4Net, Range>>,
     services: Services,
+    names: Names,
     rules: Rules,
     inside: Vec<IpNet>,
     egress: Option<Egress>,
@@ -110,7 +117,8 @@ impl Network {
         let shared = Shared {
             pods: RwLock::default(),
             nodes: Mutex::default(),
-            services: Services::new(entropy),
+            services: Services::new(entropy.clone()),
+            names: Names::new(entropy),
             rules: Rules::default(),
             inside,
             egress,

@@ -28,6 +28,11 @@ pub enum SocketState {
         /// Connections not yet accepted.
         waiting: usize,
     },
+    /// It waits for datagrams.
+    Bound {
+        /// Bytes received and not yet read by the pod.
+        received_bytes: usize,
+    },
     /// It has a peer.
     Connected {
         /// As this end sees it.
@@ -64,7 +69,13 @@ fn of_pod(pod: &Pod) -> Vec<SocketInfo> {
         local: pod.local_addr(scope, port),
         state: SocketState::Listening { waiting },
     };
-    let mut sockets: Vec<_> = pod.listeners().into_iter().map(listening).collect();
+    let bound = |(scope, port, received_bytes)| SocketInfo {
+        protocol: Protocol::Udp,
+        local: pod.local_addr(scope, port),
+        state: SocketState::Bound { received_bytes },
+    };
+    let listening = pod.listeners().into_iter().map(listening);
+    let mut sockets: Vec<_> = listening.chain(pod.inboxes().into_iter().map(bound)).collect();
     pod.each_flow(|flow| sockets.push(of_flow(flow)));
     sockets
 }

@@ -8,9 +8,11 @@
 use crate::{
     Network,
     connection::{Connection, Flow, Side},
+    names::Resolver,
     ports::{Ports, Scope},
     switch::{Connect, Origin},
     tcp::{Backlog, TcpListener, TcpSocket},
+    udp::{Inbox, UdpSocket},
 };
 use ipnet::Ipv4Net;
 use parking_lot::Mutex;
@@ -29,6 +31,8 @@ use std::{
 pub struct PodConfig {
     /// The name of the pod itself; resolves to its address.
     pub hostname: String,
+    /// Its `resolv.conf` and `hosts`.
+    pub resolver: Resolver,
 }
 
 /// A pod's network identity. Clones are the same pod; the last one dropped
@@ -75,6 +79,14 @@ impl PodPort {
     /// `QuotaExceeded` at the limit, `NetworkDown` when the pod was closed.
     pub fn tcp_socket(&self) -> io::Result<TcpSocket> {
         TcpSocket::new(self.pod())
+    }
+
+    /// A new unbound UDP socket, counted against the pod's limit.
+    ///
+    /// # Errors
+    /// As [`PodPort::tcp_socket`].
+    pub fn udp_socket(&self) -> io::Result<UdpSocket> {
+        UdpSocket::new(self.pod())
     }
 
     /// Listens in one step: socket, bind, listen.
@@ -132,6 +144,7 @@ pub(crate) struct Pod {
     pub config: PodConfig,
     pub network: Network,
     pub tcp: Mutex<Ports<Backlog>>,
+    pub udp: Mutex<Ports<Inbox>>,
     flows: Mutex<Flows>,
     sockets: AtomicUsize,
     sockets_max: usize,
@@ -161,6 +174,7 @@ impl Pod {
             config,
             network,
             tcp: Mutex::default(),
+            udp: Mutex::default(),
             flows: Mutex::default(),
             sockets: AtomicUsize::new(0),
             sockets_max,
@@ -258,6 +272,11 @@ impl Pod {
         self.tcp.lock().receivers().map(|(scope, port, backlog)| (scope, port, backlog.len())).collect()
     }
 
+    /// Each bound UDP port and how many bytes wait there.
+    pub fn inboxes(&self) -> Vec<(Scope, u16, usize)> {
+        self.udp.lock().receivers().map(|(scope, port, inbox)| (scope, port, inbox.queued_bytes())).collect()
+    }
+
     fn stop_listening(&self) {
         let listening: Vec<_> = self.tcp.lock().receivers().map(|(_, _, backlog)| backlog.clone()).collect();
         listening.iter().for_each(|backlog| backlog.abort());
@@ -269,6 +288,8 @@ impl Pod {
         }
         self.network.detach(self);
         self.stop_listening();
+        let inboxes: Vec<_> = self.udp.lock().receivers().map(|(_, _, inbox)| inbox.clone()).collect();
+        inboxes.iter().for_each(|inbox| inbox.abort());
         let open: Vec<_> = self.flows.lock().open.values().map(|open| open.flow.clone()).collect();
         open.iter().for_each(|flow| flow.reset());
     }

@@ -28,7 +28,8 @@ pub struct PacketInfo {
 pub enum Verdict {
     /// It goes on.
     Pass,
-    /// It goes on after this long.
+    /// It goes on after this long. Connections only: a datagram goes on at
+    /// once, since nobody waits for it.
     Delay(Duration),
     /// It is lost: a connection times out, a datagram is gone.
     Drop,

@@ -124,6 +124,17 @@ impl Services {
         self.table.read().clone()
     }
 
+    /// Whether `address` is some service's.
+    pub fn is_virtual(&self, address: IpAddr) -> bool {
+        self.table.read().addresses.contains(&address)
+    }
+
+    /// Whether `endpoint` is still behind `to`.
+    pub fn has_endpoint(&self, protocol: Protocol, to: SocketAddr, endpoint: SocketAddr) -> bool {
+        let table = self.table();
+        table.get(protocol, to).is_some_and(|backends| backends.endpoints.contains(&endpoint))
+    }
+
     /// The real address for `to`: itself when it is not virtual.
     ///
     /// # Errors

@@ -12,16 +12,13 @@ use crate::{
     ports::Scope,
     rule::{PacketInfo, Verdict},
     services::{Client, Protocol},
+    soon::Soon,
     tcp::TcpSocket,
 };
-use futures::future::BoxFuture;
 use std::{
-    future::Future,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
     time::Duration,
 };
 
@@ -36,36 +33,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(127);
 /// (outside the cluster without an egress, IPv6), `TimedOut` (a rule drops it),
 /// `AddrInUse` (no free local port), `InvalidInput` (port 0, or a loopback
 /// socket to elsewhere), `QuotaExceeded` or `NetworkDown` (the pod's limit, a
-/// closed pod). Cancel safety: dropped, nothing was opened.
-pub struct Connect {
-    state: State,
-}
-
-enum State {
-    Done(Option<io::Result<Connection>>),
-    Waiting(BoxFuture<'static, io::Result<Connection>>),
-}
-
-impl Connect {
-    pub(crate) fn done(result: io::Result<Connection>) -> Self {
-        Self { state: State::Done(Some(result)) }
-    }
-
-    fn waiting(future: impl Future<Output = io::Result<Connection>> + Send + 'static) -> Self {
-        Self { state: State::Waiting(Box::pin(future)) }
-    }
-}
-
-impl Future for Connect {
-    type Output = io::Result<Connection>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.state {
-            State::Done(result) => Poll::Ready(result.take().expect("a future is not polled after it is ready")),
-            State::Waiting(future) => future.as_mut().poll(cx),
-        }
-    }
-}
+/// closed pod).
+pub type Connect = Soon<Connection>;
 
 /// Who opens a flow.
 pub(crate) enum Origin {
@@ -157,9 +126,11 @@ impl Network {
     }
 }
 
+/// `to` as Linux takes it.
+///
 /// # Errors
 /// `InvalidInput` for port 0, `NetworkUnreachable` for IPv6.
-fn destination(to: SocketAddr) -> io::Result<SocketAddr> {
+pub(crate) fn destination(to: SocketAddr) -> io::Result<SocketAddr> {
     match to.ip() {
         _ if to.port() == 0 => Err(io::ErrorKind::InvalidInput.into()),
         // Linux takes a connection to 0.0.0.0 as one to loopback.
