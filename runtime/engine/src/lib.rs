@@ -1,1 +1,3 @@
 //! The container runtime contract, implemented with wasmtime.
+
+pub mod sockets;
