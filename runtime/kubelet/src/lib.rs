@@ -8,7 +8,8 @@
 //!      └── events ──▶ worker looks again ──▶ status::build (pure) ──▶ PATCH pods/status
 //! ```
 //!
-//! Reading order: [`config`], [`handle`], [`logs`].
+//! Reading order: [`config`], [`handle`], [`logs`],
+//! [`server`].
 //!
 //! Invariants: only upstream API features are used; nothing polls, a worker
 //! sleeps until its pod, its containers or a deadline change; a pod's UID has at
@@ -19,6 +20,7 @@
 pub mod config;
 pub mod handle;
 pub mod logs;
+pub mod server;
 
 pub use config::{Capacity, ClusterDns, Config, NodeConfig};
 pub use handle::{ContainerView, KubeletHandle, LogError, PodView};
