@@ -1,0 +1,92 @@
+//! Which cluster a command talks to: kubectl's rules, then the local server.
+//!
+//! `--kubeconfig`, `$KUBECONFIG`, `~/.kube/config` (upstream:
+//! `client-go/tools/clientcmd/loader.go`); when none of them names a cluster,
+//! the kubeconfig that `wk server` wrote into its data directory.
+
+use crate::args::Global;
+use anyhow::{Context, Result, bail};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use std::path::{Path, PathBuf};
+
+/// A client and the namespace that applies when a command names none.
+pub struct Cluster {
+    /// The client.
+    pub client: kube::Client,
+    /// `-n`, else the context's, else `default`.
+    pub namespace: String,
+    /// Whether `-n` was given.
+    pub namespace_given: bool,
+}
+
+/// Connects by the rules above. Nothing is sent yet.
+///
+/// # Errors
+/// When no kubeconfig can be read, or the context does not exist.
+pub async fn connect(global: &Global) -> Result<Cluster> {
+    let kubeconfig = kubeconfig(global)?;
+    let options = KubeConfigOptions { context: global.context.clone(), ..KubeConfigOptions::default() };
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(explain_config)?;
+    // A watch is silent for as long as nothing happens.
+    config.read_timeout = None;
+    config.write_timeout = None;
+    let namespace = global.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+    let client = kube::Client::try_from(config).context("connect to the cluster")?;
+    Ok(Cluster { client, namespace, namespace_given: global.namespace.is_some() })
+}
+
+fn explain_config(error: kube::config::KubeconfigError) -> anyhow::Error {
+    use kube::config::KubeconfigError::{CurrentContextNotSet, LoadContext};
+    match error {
+        LoadContext(name) => anyhow::anyhow!("context \"{name}\" does not exist"),
+        CurrentContextNotSet => anyhow::anyhow!("the kubeconfig has no current context; choose one with --context"),
+        other => other.into(),
+    }
+}
+
+fn kubeconfig(global: &Global) -> Result<Kubeconfig> {
+    if let Some(path) = &global.kubeconfig {
+        return read(path);
+    }
+    if std::env::var_os("KUBECONFIG").is_some_and(|value| !value.is_empty()) {
+        return Kubeconfig::from_env().context("read $KUBECONFIG")?.context("$KUBECONFIG names no file that exists");
+    }
+    let home = home().map(|home| home.join(".kube/config")).filter(|path| path.exists());
+    if let Some(path) = home {
+        let config = read(&path)?;
+        if config.current_context.is_some() || global.context.is_some() {
+            return Ok(config);
+        }
+    }
+    let local = data_dir(global)?.join("kubeconfig");
+    if !local.exists() {
+        bail!(
+            "no cluster is configured: neither $KUBECONFIG nor ~/.kube/config names one, and no server has written {}; start one with `wk server`",
+            local.display()
+        );
+    }
+    read(&local)
+}
+
+fn read(path: &Path) -> Result<Kubeconfig> {
+    Kubeconfig::read_from(path).with_context(|| format!("read kubeconfig {}", path.display()))
+}
+
+fn home() -> Option<PathBuf> {
+    std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from)
+}
+
+/// `--data-dir`, else `$XDG_DATA_HOME/wk`, else `~/.local/share/wk`.
+///
+/// # Errors
+/// When there is no home directory to put it in.
+pub fn data_dir(global: &Global) -> Result<PathBuf> {
+    if let Some(path) = &global.data_dir {
+        return Ok(path.clone());
+    }
+    if let Some(data) = std::env::var_os("XDG_DATA_HOME").filter(|data| !data.is_empty()) {
+        return Ok(PathBuf::from(data).join("wk"));
+    }
+    let home = home().context("there is no $HOME to keep the data in; give --data-dir")?;
+    Ok(home.join(".local/share/wk"))
+}

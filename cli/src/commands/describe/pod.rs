@@ -1,0 +1,301 @@
+//! A pod: where it runs, its containers and their states, its volumes.
+
+use super::page::{self, Page, pairs, text};
+use serde_json::Value;
+
+pub(super) fn describe(page: &mut Page, pod: &Value) {
+    let (spec, status) = (&pod["spec"], &pod["status"]);
+    page::metadata(page, pod);
+    if !spec["priority"].is_null() {
+        page.line(0, "Priority", text(&spec["priority"]));
+    }
+    page.line(0, "Service Account", text(&spec["serviceAccountName"]));
+    page.line(0, "Node", node(pod));
+    page.line(0, "Start Time", text(&status["startTime"]));
+    page::labels(page, pod);
+    page.line(0, "Status", phase(pod));
+    for field in ["reason", "message"] {
+        if let Some(value) = status[field].as_str() {
+            page.line(0, if field == "reason" { "Reason" } else { "Message" }, value);
+        }
+    }
+    page.line(0, "IP", status["podIP"].as_str().unwrap_or_default());
+    ips(page, status);
+    if let Some(owner) = controller(pod) {
+        page.line(0, "Controlled By", owner);
+    }
+    page.next_block();
+    containers(page, "Init Containers", &spec["initContainers"], &status["initContainerStatuses"]);
+    containers(page, "Containers", &spec["containers"], &status["containerStatuses"]);
+    page::conditions(page, pod, &[("Type", "type"), ("Status", "status")]);
+    volumes(page, &spec["volumes"]);
+    page.line(0, "QoS Class", text(&status["qosClass"]));
+    page.lines(0, "Node-Selectors", &pairs(&spec["nodeSelector"], "="));
+    page.lines(0, "Tolerations", &tolerations(&spec["tolerations"]));
+    page.next_block();
+}
+
+fn node(pod: &Value) -> String {
+    match (pod["spec"]["nodeName"].as_str(), pod["status"]["hostIP"].as_str()) {
+        (None | Some(""), _) => "<none>".to_owned(),
+        (Some(node), host) => format!("{node}/{}", host.unwrap_or_default()),
+    }
+}
+
+fn phase(pod: &Value) -> String {
+    match pod["metadata"]["deletionTimestamp"].as_str() {
+        Some(since) => format!("Terminating (since {since})"),
+        None => text(&pod["status"]["phase"]),
+    }
+}
+
+fn ips(page: &mut Page, status: &Value) {
+    let ips = status["podIPs"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if ips.is_empty() {
+        return page.line(0, "IPs", "<none>");
+    }
+    page.heading(0, "IPs");
+    for ip in ips {
+        page.line(1, "IP", text(&ip["ip"]));
+    }
+}
+
+/// `ReplicaSet/web-5d4`, of the owner that controls it.
+pub(super) fn controller(object: &Value) -> Option<String> {
+    let owners = object["metadata"]["ownerReferences"].as_array()?;
+    let owner = owners.iter().find(|owner| owner["controller"] == true)?;
+    Some(format!("{}/{}", text(&owner["kind"]), text(&owner["name"])))
+}
+
+/// The containers of a pod or of a template (which has no statuses).
+pub(super) fn containers(page: &mut Page, heading: &str, containers: &Value, statuses: &Value) {
+    let Some(containers) = containers.as_array().filter(|containers| !containers.is_empty()) else { return };
+    page.heading(0, heading);
+    for container in containers {
+        let status = statuses.as_array().and_then(|all| all.iter().find(|status| status["name"] == container["name"]));
+        describe_container(page, container, status);
+        page.next_block();
+    }
+}
+
+fn describe_container(page: &mut Page, container: &Value, status: Option<&Value>) {
+    page.raw(1, &format!("{}:", text(&container["name"])));
+    if let Some(status) = status {
+        page.line(2, "Container ID", status["containerID"].as_str().unwrap_or_default());
+    }
+    page.line(2, "Image", text(&container["image"]));
+    if let Some(status) = status {
+        page.line(2, "Image ID", status["imageID"].as_str().unwrap_or_default());
+    }
+    ports(page, container);
+    for (label, field) in [("Command", "command"), ("Args", "args")] {
+        if let Some(words) = container[field].as_array() {
+            page.heading(2, label);
+            words.iter().for_each(|word| page.raw(3, &text(word)));
+        }
+    }
+    if let Some(status) = status {
+        state(page, "State", &status["state"]);
+        if status["lastState"].as_object().is_some_and(|last| !last.is_empty()) {
+            state(page, "Last State", &status["lastState"]);
+        }
+        page.line(2, "Ready", if status["ready"] == true { "True" } else { "False" });
+        page.line(2, "Restart Count", text(&status["restartCount"]));
+    }
+    resources(page, &container["resources"]);
+    for (label, field) in [("Liveness", "livenessProbe"), ("Readiness", "readinessProbe"), ("Startup", "startupProbe")]
+    {
+        if !container[field].is_null() {
+            page.line(2, label, probe(&container[field]));
+        }
+    }
+    environment(page, container);
+    mounts(page, &container["volumeMounts"]);
+}
+
+fn ports(page: &mut Page, container: &Value) {
+    let ports: Vec<String> = container["ports"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|port| format!("{}/{}", text(&port["containerPort"]), port["protocol"].as_str().unwrap_or("TCP")))
+        .collect();
+    let label = if ports.len() > 1 { "Ports" } else { "Port" };
+    page.line(2, label, if ports.is_empty() { "<none>".to_owned() } else { ports.join(", ") });
+}
+
+fn state(page: &mut Page, label: &str, state: &Value) {
+    let Some((name, detail)) = state.as_object().and_then(|state| state.iter().next()) else {
+        return page.line(2, label, "Waiting");
+    };
+    let title = format!("{}{}", name[..1].to_uppercase(), &name[1..]);
+    page.line(2, label, title);
+    let fields = [
+        ("Reason", "reason"),
+        ("Message", "message"),
+        ("Exit Code", "exitCode"),
+        ("Started", "startedAt"),
+        ("Finished", "finishedAt"),
+    ];
+    for (label, field) in fields {
+        if !detail[field].is_null() {
+            page.line(3, label, text(&detail[field]));
+        }
+    }
+}
+
+fn resources(page: &mut Page, resources: &Value) {
+    for (label, field) in [("Limits", "limits"), ("Requests", "requests")] {
+        if let Some(amounts) = resources[field].as_object().filter(|amounts| !amounts.is_empty()) {
+            page.heading(2, label);
+            amounts.iter().for_each(|(name, amount)| page.line(3, name, text(amount)));
+        }
+    }
+}
+
+fn probe(probe: &Value) -> String {
+    let number = |field: &str, default: i64| probe[field].as_i64().unwrap_or(default);
+    let action = if !probe["httpGet"].is_null() {
+        let get = &probe["httpGet"];
+        let scheme = get["scheme"].as_str().unwrap_or("HTTP").to_lowercase();
+        let host = get["host"].as_str().unwrap_or_default();
+        format!("http-get {scheme}://{host}:{}{}", text(&get["port"]), get["path"].as_str().unwrap_or_default())
+    } else if !probe["tcpSocket"].is_null() {
+        format!("tcp-socket :{}", text(&probe["tcpSocket"]["port"]))
+    } else {
+        let words = probe["exec"]["command"].as_array().into_iter().flatten().map(text).collect::<Vec<_>>();
+        format!("exec [{}]", words.join(" "))
+    };
+    format!(
+        "{action} delay={}s timeout={}s period={}s #success={} #failure={}",
+        number("initialDelaySeconds", 0),
+        number("timeoutSeconds", 1),
+        number("periodSeconds", 10),
+        number("successThreshold", 1),
+        number("failureThreshold", 3)
+    )
+}
+
+fn environment(page: &mut Page, container: &Value) {
+    if let Some(sources) = container["envFrom"].as_array() {
+        page.heading(2, "Environment Variables from");
+        for source in sources {
+            let (kind, reference) = if source["secretRef"].is_null() {
+                ("ConfigMap", &source["configMapRef"])
+            } else {
+                ("Secret", &source["secretRef"])
+            };
+            page.raw(3, &format!("{}  {kind}  Optional: {}", text(&reference["name"]), reference["optional"] == true));
+        }
+    }
+    let Some(env) = container["env"].as_array().filter(|env| !env.is_empty()) else {
+        return page.line(2, "Environment", "<none>");
+    };
+    page.heading(2, "Environment");
+    for variable in env {
+        page.line(3, variable["name"].as_str().unwrap_or_default(), value_of(variable));
+    }
+}
+
+fn value_of(variable: &Value) -> String {
+    let from = &variable["valueFrom"];
+    let key = |field: &str, what: &str| {
+        let reference = &from[field];
+        format!(
+            "<set to the key '{}' {what} '{}'>  Optional: {}",
+            text(&reference["key"]),
+            text(&reference["name"]),
+            reference["optional"] == true
+        )
+    };
+    if !from["fieldRef"].is_null() {
+        format!(
+            "({}:{})",
+            from["fieldRef"]["apiVersion"].as_str().unwrap_or("v1"),
+            text(&from["fieldRef"]["fieldPath"])
+        )
+    } else if !from["configMapKeyRef"].is_null() {
+        key("configMapKeyRef", "of config map")
+    } else if !from["secretKeyRef"].is_null() {
+        key("secretKeyRef", "in secret")
+    } else {
+        variable["value"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+fn mounts(page: &mut Page, mounts: &Value) {
+    let Some(mounts) = mounts.as_array().filter(|mounts| !mounts.is_empty()) else {
+        return page.line(2, "Mounts", "<none>");
+    };
+    page.heading(2, "Mounts");
+    for mount in mounts {
+        let mode = if mount["readOnly"] == true { "ro" } else { "rw" };
+        page.raw(3, &format!("{} from {} ({mode})", text(&mount["mountPath"]), text(&mount["name"])));
+    }
+}
+
+fn volumes(page: &mut Page, volumes: &Value) {
+    let Some(volumes) = volumes.as_array().filter(|volumes| !volumes.is_empty()) else {
+        return page.line(0, "Volumes", "<none>");
+    };
+    page.heading(0, "Volumes");
+    for volume in volumes {
+        page.raw(1, &format!("{}:", text(&volume["name"])));
+        for (kind, source) in volume.as_object().into_iter().flatten().filter(|(field, _)| *field != "name") {
+            page.line(2, "Type", kind.clone());
+            for (field, value) in source.as_object().into_iter().flatten().filter(|(_, value)| !value.is_array()) {
+                page.line(2, field, text(value));
+            }
+        }
+        page.next_block();
+    }
+}
+
+fn tolerations(tolerations: &Value) -> Vec<String> {
+    let one = |toleration: &Value| {
+        let part = |field: &str| toleration[field].as_str().unwrap_or_default().to_owned();
+        let mut line = part("key");
+        if !part("value").is_empty() {
+            line.push_str(&format!("={}", part("value")));
+        }
+        if !part("effect").is_empty() {
+            line.push_str(&format!(":{}", part("effect")));
+        }
+        if part("operator") == "Exists" && part("value").is_empty() {
+            line.push_str(" op=Exists");
+        }
+        if let Some(seconds) = toleration["tolerationSeconds"].as_i64() {
+            line.push_str(&format!(" for {seconds}s"));
+        }
+        line
+    };
+    tolerations.as_array().into_iter().flatten().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_waiting_container_says_why() {
+        let pod = json!({
+            "metadata": {"name": "p", "namespace": "d"},
+            "spec": {"containers": [{"name": "web", "image": "x"}]},
+            "status": {"phase": "Pending", "containerStatuses": [{"name": "web", "ready": false, "restartCount": 2,
+                "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 20s"}},
+                "lastState": {"terminated": {"reason": "Error", "exitCode": 134}}}]},
+        });
+        let mut page = Page::default();
+        describe(&mut page, &pod);
+        let text = page.finish();
+        for line in [
+            "    State:          Waiting\n",
+            "      Reason:       CrashLoopBackOff\n",
+            "      Exit Code:    134\n",
+            "    Restart Count:  2\n",
+        ] {
+            assert!(text.contains(line), "{line:?} not in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! `wk get`: the server's tables, or objects in another format; `-w` follows.
+
+use super::{Context, Selection, apply, name_of, with_type};
+use crate::{
+    args::Get,
+    manifest,
+    output::{
+        self, Format, Objects,
+        table::{self, Table, View},
+    },
+    resources::{self, Discovery, Target, query},
+    rest::{self, ApiError, TABLE},
+};
+use anyhow::{Result, bail};
+use http::Method;
+use serde_json::Value;
+use std::io::Write;
+
+/// Objects per request of a list, as kubectl asks for.
+const CHUNK: &str = "500";
+
+pub(super) async fn run(context: &Context, args: &Get) -> Result<()> {
+    let format = Format::parse(args.output.as_deref())?;
+    let discovery = context.discovery().await?;
+    let targets = targets(context, &discovery, args).await?;
+    if args.watch {
+        let [target] = targets.as_slice() else { bail!("you may only specify a single resource type") };
+        return watch(context, args, target, &format).await;
+    }
+    match format {
+        Format::Table { wide } => print_tables(context, args, &targets, wide).await,
+        format => print_objects(context, args, &targets, &format).await,
+    }
+}
+
+async fn targets(context: &Context, discovery: &Discovery, args: &Get) -> Result<Vec<Target>> {
+    if args.files.filename.is_empty() {
+        return resources::targets(discovery, &args.target);
+    }
+    let mut targets = Vec::new();
+    for manifest in manifest::read(&args.files).await? {
+        let resource = apply::resource_of(discovery, &manifest)?.clone();
+        context.namespace_of(&resource, manifest.namespace())?;
+        targets.push(Target { resource, names: vec![manifest.name().to_owned()] });
+    }
+    Ok(targets)
+}
+
+fn selection(args: &Get) -> Selection<'_> {
+    Selection {
+        labels: args.selector.as_deref().unwrap_or_default(),
+        fields: args.field_selector.as_deref().unwrap_or_default(),
+        all_namespaces: args.all_namespaces,
+    }
+}
+
+async fn print_objects(context: &Context, args: &Get, targets: &[Target], format: &Format) -> Result<()> {
+    let mut items = Vec::new();
+    let mut failures = Vec::new();
+    for target in targets {
+        match context.objects(target, &selection(args)).await {
+            Ok(objects) => items.extend(objects.into_iter().map(|object| (target.resource.clone(), object))),
+            Err(error) if args.ignore_not_found && is_missing(&error) => {}
+            Err(error) => failures.push(error),
+        }
+    }
+    let single = matches!(targets, [target] if target.names.len() == 1);
+    if failures.is_empty() || !items.is_empty() {
+        Objects { items, single }.print(format, !args.no_headers)?;
+    }
+    apply::first_failure(failures)
+}
+
+fn is_missing(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<ApiError>().is_some_and(|api| api.reason() == "NotFound")
+}
+
+async fn print_tables(context: &Context, args: &Get, targets: &[Target], wide: bool) -> Result<()> {
+    let several = targets.len() > 1;
+    let view = View { wide, namespace: args.all_namespaces, labels: args.show_labels, kind_prefix: several };
+    let mut failures = Vec::new();
+    let mut printed = 0;
+    for target in targets {
+        let tables = match tables_of(context, args, target).await {
+            Ok(tables) => tables,
+            Err(error) if args.ignore_not_found && is_missing(&error) => continue,
+            Err(error) => {
+                failures.push(error);
+                continue;
+            }
+        };
+        let view = View { namespace: view.namespace && target.resource.namespaced, ..view };
+        let text = layout(&tables, target, view, !args.no_headers);
+        if !text.is_empty() {
+            let separator = if several && printed > 0 { "\n" } else { "" };
+            write!(output::stdout(), "{separator}{text}")?;
+            printed += 1;
+        }
+    }
+    if printed == 0 && failures.is_empty() && !args.ignore_not_found {
+        say_nothing_found(context, args, targets)?;
+    }
+    apply::first_failure(failures)
+}
+
+/// One table per request: the pages of a list, or one per name.
+async fn tables_of(context: &Context, args: &Get, target: &Target) -> Result<Vec<Value>> {
+    if !target.names.is_empty() {
+        let mut tables = Vec::new();
+        let mut failures = Vec::new();
+        for name in &target.names {
+            let path = target.resource.object(context.namespace(), name);
+            match context.rest.send(Method::GET, &path, TABLE, None).await {
+                Ok(answer) => tables.push(answer.body),
+                Err(error) if args.ignore_not_found && is_missing(&error) => {}
+                Err(error) => failures.push(error),
+            }
+        }
+        if tables.is_empty() || failures.is_empty() {
+            apply::first_failure(failures)?;
+        } else {
+            // What was found is shown; what was not is said.
+            for failure in failures {
+                writeln!(std::io::stderr(), "{}", rest::describe_error(&failure))?;
+            }
+        }
+        return Ok(tables);
+    }
+    list_tables(context, args, target).await
+}
+
+async fn list_tables(context: &Context, args: &Get, target: &Target) -> Result<Vec<Value>> {
+    let selection = selection(args);
+    let collection = context.collection(&target.resource, &selection);
+    let mut tables = Vec::new();
+    let mut token = String::new();
+    loop {
+        let parameters = query(&[
+            ("limit", CHUNK),
+            ("labelSelector", selection.labels),
+            ("fieldSelector", selection.fields),
+            ("continue", &token),
+        ]);
+        let table = context.rest.send(Method::GET, &format!("{collection}{parameters}"), TABLE, None).await?.body;
+        token = table["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
+        tables.push(table);
+        if token.is_empty() {
+            return Ok(tables);
+        }
+    }
+}
+
+fn layout(tables: &[Value], target: &Target, view: View, headers: bool) -> String {
+    let prefix = if view.kind_prefix { target.resource.display("") } else { String::new() };
+    let mut rows: Vec<Vec<String>> = tables.iter().flat_map(|table| table::rows(table, view, &prefix)).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    if let Some(table) = tables.first().filter(|_| headers) {
+        rows.insert(0, table::headings(table, view));
+    }
+    Table::default().layout(&rows)
+}
+
+fn say_nothing_found(context: &Context, args: &Get, targets: &[Target]) -> Result<()> {
+    let namespaced = targets.iter().all(|target| target.resource.namespaced);
+    if args.all_namespaces || !namespaced {
+        writeln!(std::io::stderr(), "No resources found")?;
+    } else {
+        writeln!(std::io::stderr(), "No resources found in {} namespace.", context.namespace())?;
+    }
+    Ok(())
+}
+
+/// Lists, then prints each change until interrupted or the server ends it.
+async fn watch(context: &Context, args: &Get, target: &Target, format: &Format) -> Result<()> {
+    let selection = selection(args);
+    let collection = context.collection(&target.resource, &selection);
+    let fields = match target.names.as_slice() {
+        [] => selection.fields.to_owned(),
+        [name] => format!("metadata.name={name}"),
+        _ => bail!("you may only specify a single name with --watch"),
+    };
+    let accept = if matches!(format, Format::Table { .. }) { TABLE } else { rest::JSON };
+    let wide = matches!(format, Format::Table { wide: true });
+    let view = View { wide, namespace: args.all_namespaces, labels: args.show_labels, kind_prefix: false };
+    let mut printer = WatchPrinter { format, view, table: Table::default(), headers: !args.no_headers, target };
+    let selectors = [("labelSelector", selection.labels), ("fieldSelector", fields.as_str())];
+    let list = context.rest.send(Method::GET, &format!("{collection}{}", query(&selectors)), accept, None).await?.body;
+    printer.list(&list)?;
+    let mut version = list["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
+    loop {
+        let parameters = query(&[
+            selectors[0],
+            selectors[1],
+            ("resourceVersion", &version),
+            ("watch", "true"),
+            ("allowWatchBookmarks", "true"),
+        ]);
+        let mut events = context.rest.watch(&format!("{collection}{parameters}"), accept).await?;
+        while let Some(event) = events.next().await? {
+            if event["type"] == "ERROR" {
+                return Err(ApiError { status: event["object"].clone() }.into());
+            }
+            if let Some(newer) = version_of(&event["object"]) {
+                version = newer;
+            }
+            if event["type"] != "BOOKMARK" {
+                printer.event(&event["object"])?;
+            }
+        }
+    }
+}
+
+fn version_of(object: &Value) -> Option<String> {
+    let own = object["metadata"]["resourceVersion"].as_str().filter(|version| !version.is_empty());
+    let of_row = object["rows"][0]["object"]["metadata"]["resourceVersion"].as_str();
+    own.or(of_row).map(str::to_owned)
+}
+
+struct WatchPrinter<'a> {
+    format: &'a Format,
+    view: View,
+    table: Table,
+    headers: bool,
+    target: &'a Target,
+}
+
+impl WatchPrinter<'_> {
+    fn list(&mut self, list: &Value) -> Result<()> {
+        if matches!(self.format, Format::Table { .. }) {
+            return self.rows(list);
+        }
+        let items = list["items"].as_array().cloned().unwrap_or_default();
+        with_type(&self.target.resource, items).iter().try_for_each(|object| self.event(object))
+    }
+
+    fn event(&mut self, object: &Value) -> Result<()> {
+        if matches!(self.format, Format::Table { .. }) {
+            return self.rows(object);
+        }
+        if *self.format == Format::Name {
+            return output::line(self.target.resource.display(name_of(object)));
+        }
+        let items = vec![(self.target.resource.clone(), object.clone())];
+        Objects { items, single: true }.print(self.format, self.headers)
+    }
+
+    fn rows(&mut self, table: &Value) -> Result<()> {
+        let mut rows = table::rows(table, self.view, "");
+        if rows.is_empty() {
+            return Ok(());
+        }
+        if std::mem::take(&mut self.headers) {
+            rows.insert(0, table::headings(table, self.view));
+        }
+        let mut out = output::stdout();
+        write!(out, "{}", self.table.layout(&rows))?;
+        Ok(out.flush()?)
+    }
+}

@@ -1,0 +1,201 @@
+//! One file per command. Each takes what was typed and a cluster, and prints.
+
+mod api_resources;
+mod apply;
+mod create;
+mod delete;
+mod describe;
+mod get;
+mod image;
+mod logs;
+mod port_forward;
+mod run;
+mod scale;
+mod server;
+mod version;
+mod wait;
+
+use crate::{
+    args::{Args, Command, DryRun},
+    client::{self, Cluster},
+    resources::{Discovery, ResourceType, Target},
+    rest::Rest,
+};
+use anyhow::{Context as _, Result, bail};
+use clap::CommandFactory;
+use serde_json::Value;
+use std::{process::ExitCode, time::Duration};
+
+/// Runs the command.
+///
+/// # Errors
+/// Whatever the command could not do; `main` prints it.
+pub fn run(args: Args) -> Result<ExitCode> {
+    match args.command {
+        Command::Server(server) => server::run(&args.global, server),
+        Command::Image(image) => image::run(&args.global, image),
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "wk", &mut crate::output::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        command => client_runtime()?.block_on(async {
+            let context = Context::connect(&args.global).await?;
+            run_client(&context, command).await?;
+            Ok(ExitCode::SUCCESS)
+        }),
+    }
+}
+
+/// One thread: a client command is over before a second one would have started.
+fn client_runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the async runtime")
+}
+
+async fn run_client(context: &Context, command: Command) -> Result<()> {
+    match command {
+        Command::Apply(args) => apply::run(context, &args).await,
+        Command::Get(args) => get::run(context, &args).await,
+        Command::Describe(args) => describe::run(context, &args).await,
+        Command::Create(args) => create::run(context, &args).await,
+        Command::Run(args) => run::run(context, &args).await,
+        Command::Delete(args) => delete::run(context, &args).await,
+        Command::Scale(args) => scale::run(context, &args).await,
+        Command::Wait(args) => wait::run(context, &args).await,
+        Command::Logs(args) => logs::run(context, &args).await,
+        Command::PortForward(args) => port_forward::run(context, &args).await,
+        Command::ApiResources => api_resources::run(context).await,
+        Command::Version => version::run(context).await,
+        Command::Server(_) | Command::Image(_) | Command::Completion { .. } => {
+            unreachable!("these do not need a cluster and were handled before")
+        }
+    }
+}
+
+/// What every client command has.
+pub(crate) struct Context {
+    rest: Rest,
+    cluster: Cluster,
+    clock: wk_platform::Clock,
+}
+
+impl Context {
+    async fn connect(global: &crate::args::Global) -> Result<Self> {
+        let cluster = client::connect(global).await?;
+        Ok(Self { rest: Rest::new(cluster.client.clone()), cluster, clock: wk_platform::Clock::system() })
+    }
+
+    fn namespace(&self) -> &str {
+        &self.cluster.namespace
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        self.clock.now()
+    }
+
+    async fn discovery(&self) -> Result<Discovery> {
+        Discovery::load(&self.rest).await
+    }
+
+    /// The namespace of a manifest: its own, unless `-n` says something else.
+    fn namespace_of<'a>(&'a self, resource: &ResourceType, own: Option<&'a str>) -> Result<&'a str> {
+        match own.filter(|_| resource.namespaced) {
+            Some(own) if self.cluster.namespace_given && own != self.namespace() => bail!(
+                "the namespace from the provided object {own:?} does not match the namespace {:?}. You must pass '--namespace={own}' to perform this operation.",
+                self.namespace()
+            ),
+            Some(own) => Ok(own),
+            None => Ok(self.namespace()),
+        }
+    }
+
+    /// The objects of `target` as they are now: by name, or the selected ones.
+    async fn objects(&self, target: &Target, selection: &Selection<'_>) -> Result<Vec<Value>> {
+        let resource = &target.resource;
+        if target.names.is_empty() {
+            let path = format!("{}{}", self.collection(resource, selection), selection.query());
+            let mut list = self.rest.get(&path).await?;
+            return Ok(with_type(resource, list["items"].as_array_mut().map(std::mem::take).unwrap_or_default()));
+        }
+        let mut objects = Vec::new();
+        for name in &target.names {
+            objects.push(self.rest.get(&resource.object(self.namespace(), name)).await?);
+        }
+        Ok(objects)
+    }
+
+    fn collection(&self, resource: &ResourceType, selection: &Selection<'_>) -> String {
+        resource.collection((!selection.all_namespaces).then_some(self.namespace()))
+    }
+}
+
+/// Which objects of a collection.
+#[derive(Clone, Copy, Default)]
+struct Selection<'a> {
+    labels: &'a str,
+    fields: &'a str,
+    all_namespaces: bool,
+}
+
+impl Selection<'_> {
+    fn query(&self) -> String {
+        crate::resources::query(&[("labelSelector", self.labels), ("fieldSelector", self.fields)])
+    }
+}
+
+/// Items of a list lack their type; printing and naming needs it.
+fn with_type(resource: &ResourceType, mut items: Vec<Value>) -> Vec<Value> {
+    for item in &mut items {
+        item["apiVersion"] = resource.api_version().into();
+        item["kind"] = resource.kind.clone().into();
+    }
+    items
+}
+
+/// `metadata.name`
+fn name_of(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
+}
+
+/// `metadata.namespace`
+fn namespace_of(object: &Value) -> &str {
+    object["metadata"]["namespace"].as_str().unwrap_or_default()
+}
+
+/// ` (dry run)` and its server form, as kubectl ends its lines.
+fn dry_run_suffix(dry_run: DryRun) -> &'static str {
+    match dry_run {
+        DryRun::None => "",
+        DryRun::Client => " (dry run)",
+        DryRun::Server => " (server dry run)",
+    }
+}
+
+/// `30s`, `1m30s`, `500ms`, `2h`; a bare number counts seconds.
+///
+/// # Errors
+/// `invalid duration`.
+fn parse_duration(text: &str) -> Result<Duration> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let span: jiff::SignedDuration = text.parse().with_context(|| format!("invalid duration {text:?}"))?;
+    Duration::try_from(span).with_context(|| format!("invalid duration {text:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_go_reads_them() {
+        assert_eq!(parse_duration("90").expect("valid"), Duration::from_secs(90));
+        assert_eq!(parse_duration("1m30s").expect("valid"), Duration::from_secs(90));
+        assert_eq!(parse_duration("500ms").expect("valid"), Duration::from_millis(500));
+        assert!(parse_duration("soon").is_err() && parse_duration("-3s").is_err());
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+}
