@@ -263,8 +263,10 @@ pub fn keep_other_part(new: &mut Value, old: &Value, part: Part) {
 }
 
 pub mod apps;
+pub mod check;
 pub mod coordination;
 pub mod core;
+pub mod defaults;
 pub mod discovery;
 pub mod metadata;
 pub mod names;

@@ -13,8 +13,6 @@ const DNS1035: &str = "[a-z]([-a-z0-9]*[a-z0-9])?";
 const QUALIFIED: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
 const LABEL_VALUE: &str = "(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?";
 const CONFIG_KEY: &str = "[-._a-zA-Z0-9]+";
-const ENV_NAME: &str = "[-._a-zA-Z][-._a-zA-Z0-9]*";
-const C_IDENTIFIER: &str = "[A-Za-z_][A-Za-z0-9_]*";
 
 /// Why `name` is no DNS subdomain (RFC 1123). With `prefix`, it will be followed
 /// by a generated suffix, so a trailing dash or dot is fine.
@@ -146,40 +144,6 @@ pub fn env_name(name: &str) -> Vec<String> {
     }
 }
 
-/// Why `name` cannot prefix environment variables (`envFrom[].prefix`), by the
-/// strict rule that [`env_name`] had before.
-pub fn strict_env_name(name: &str) -> Vec<String> {
-    let mut messages = Vec::new();
-    let fine = name.bytes().enumerate().all(|(index, byte)| {
-        byte.is_ascii_alphabetic() || b"-._".contains(&byte) || (index > 0 && byte.is_ascii_digit())
-    });
-    if name.is_empty() || !fine {
-        messages.push(pattern(
-            "a valid environment variable name must consist of alphabetic characters, digits, '_', '-', or '.', and must not start with a digit",
-            ENV_NAME,
-            &["my.env-name", "MY_ENV.NAME", "MyEnvName1"],
-        ));
-    }
-    messages.extend(path_parts(name));
-    messages
-}
-
-/// Why `name` is no identifier of the C language.
-pub fn c_identifier(name: &str) -> Vec<String> {
-    let fine = name
-        .bytes()
-        .enumerate()
-        .all(|(index, byte)| byte.is_ascii_alphabetic() || byte == b'_' || (index > 0 && byte.is_ascii_digit()));
-    if !name.is_empty() && fine {
-        return Vec::new();
-    }
-    vec![pattern(
-        "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_'",
-        C_IDENTIFIER,
-        &["my_name", "MY_NAME", "MyName"],
-    )]
-}
-
 /// Why `name` cannot name a port (`IANA_SVC_NAME`).
 pub fn port_name(name: &str) -> Vec<String> {
     let mut messages = Vec::new();
@@ -211,7 +175,7 @@ pub fn range(low: i64, high: i64) -> String {
     format!("must be between {low} and {high}, inclusive")
 }
 
-/// Why `text` is no HTTP header name.
+/// Why `name` is no HTTP header name.
 pub fn http_header_name(name: &str) -> Vec<String> {
     let fine = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     if fine {

@@ -2,11 +2,23 @@
 //! the strategy; see [`printer`] for what `get` shows.
 
 use crate::object;
-use crate::registry::{Column, PART_VERBS, PROXY_VERBS, Resource, Strategy, Subresource};
+use crate::registry::{Column, PART_VERBS, PROXY_VERBS, Part, Resource, Strategy, Subresource, keep_other_part};
+use crate::schema::FieldError;
 use jiff::Timestamp;
-use serde_json::Value;
+use resources::QosClass;
+use serde_json::{Value, json};
 
+mod containers;
+pub mod defaults;
+mod env;
 pub mod printer;
+mod probes;
+pub mod resources;
+pub mod scheduling;
+pub(in crate::registry) mod update;
+pub mod validation;
+mod volumes;
+mod warnings;
 
 /// Discovery facts of Pods.
 pub const RESOURCE: Resource = Resource {
@@ -43,6 +55,57 @@ const SELECTABLE: &[&str] = &[
 struct Pod;
 
 impl Strategy for Pod {
+    fn default(&self, object: &mut Value) {
+        defaults::pod(object);
+    }
+
+    fn prepare_for_create(&self, object: &mut Value) {
+        let qos_class = QosClass::of(&object["spec"]).as_str();
+        let mut status = json!({"phase": "Pending", "qosClass": qos_class});
+        if !object::list_at(object, "spec.schedulingGates").is_empty() {
+            status["conditions"] = json!([update::gated_condition()]);
+        }
+        object["status"] = status;
+        drop_disabled(object);
+    }
+
+    fn prepare_for_update(&self, new: &mut Value, old: &Value, part: Part) {
+        match part {
+            Part::Main => {
+                keep_other_part(new, old, part);
+                drop_disabled(new);
+            }
+            Part::Status => {
+                keep_other_part(new, old, part);
+                // A node that does not know the class must not take it away.
+                if object::str_at(new, "status.qosClass").is_empty() && !old["status"]["qosClass"].is_null() {
+                    new["status"]["qosClass"] = old["status"]["qosClass"].clone();
+                }
+                // Old kubelets send back owners that they did not understand.
+                copy_metadata(new, old, "ownerReferences");
+            }
+            Part::EphemeralContainers => keep_all_but(new, old, "ephemeralContainers"),
+            Part::Resize => keep_all_but(new, old, "containers"),
+        }
+    }
+
+    fn validate(&self, object: &Value) -> Vec<FieldError> {
+        validation::pod(object)
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
+        match part {
+            Part::Main => update::main_part(new, old),
+            Part::Status => update::status(new, old),
+            Part::EphemeralContainers => update::ephemeral_containers(new, old),
+            Part::Resize => validation::pod(new),
+        }
+    }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        warnings::of_spec(&object["spec"], "spec")
+    }
+
     fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
         let value = |field: &'static str| match object::at(object, field) {
             Some(Value::String(text)) => text.clone(),
@@ -81,5 +144,43 @@ impl Strategy for Pod {
             ..0 => 1,
             seconds => seconds,
         })
+    }
+}
+
+/// Takes out what belongs to features that are off in this version.
+fn drop_disabled(pod: &mut Value) {
+    let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    template_drop_disabled(spec);
+}
+
+/// The same for the spec of a template.
+pub fn template_drop_disabled(spec: &mut serde_json::Map<String, Value>) {
+    for field in ["hostUsers", "resourceClaims", "resources"] {
+        spec.remove(field);
+    }
+    for field in ["containers", "initContainers", "ephemeralContainers"] {
+        crate::registry::defaults::each(spec, field, |container| drop(container.remove("resizePolicy")));
+    }
+}
+
+fn copy_metadata(new: &mut Value, old: &Value, field: &str) {
+    let value = object::metadata(old).get(field).cloned();
+    let metadata = object::metadata_mut(new);
+    match value {
+        Some(value) => drop(metadata.insert(field.to_owned(), value)),
+        None => drop(metadata.remove(field)),
+    }
+}
+
+/// The old pod with only one field of the spec from the new.
+fn keep_all_but(new: &mut Value, old: &Value, field: &str) {
+    let value = new["spec"].get(field).cloned();
+    let metadata = new.get("metadata").cloned();
+    *new = old.clone();
+    if let (Some(value), Some(spec)) = (value, new.get_mut("spec").and_then(Value::as_object_mut)) {
+        spec.insert(field.to_owned(), value);
+    }
+    if let Some(metadata) = metadata {
+        new["metadata"] = metadata;
     }
 }
