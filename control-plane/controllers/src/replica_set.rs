@@ -7,7 +7,7 @@
 mod plan;
 
 use crate::{
-    ownership, pod,
+    namespace, ownership, pod,
     runner::{
         Cache, Change, Error, EventType, Key, Next, Queue, Reconcile, Recorder, Runner, expectations::Expectations,
         is_not_found, patch, resolve_controller, uid,
@@ -234,7 +234,7 @@ impl Controller {
             let failed = results.iter().filter(|result| result.is_err()).count();
             if let Some(error) = results.into_iter().find_map(Result::err) {
                 self.expectations.creations_observed(key, failed + left);
-                if is_namespace_terminating(&error) {
+                if namespace::refuses_content(&error) {
                     return Ok(()); // nothing can be created there any more, and nothing needs to be
                 }
                 let error = Error::api("create a pod of", key)(error);
@@ -251,7 +251,7 @@ impl Controller {
                 let message = format!("Created pod: {}", pod.name_any());
                 self.recorder.record(set, EventType::Normal, "SuccessfulCreate", message);
             }
-            Err(error) if is_namespace_terminating(error) => {}
+            Err(error) if namespace::refuses_content(error) => {}
             Err(error) => {
                 let message = format!("Error creating: {}", source_message(error));
                 self.recorder.record(set, EventType::Warning, "FailedCreate", message);
@@ -301,11 +301,4 @@ impl Controller {
         let api: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &key.namespace);
         ownership::patch_status(&api, &key.name, &patch::set_fields(status, OWNED_STATUS_FIELDS)).await
     }
-}
-
-/// The namespace is being deleted and takes nothing new.
-fn is_namespace_terminating(error: &kube::Error) -> bool {
-    let kube::Error::Api(status) = error else { return false };
-    let causes = status.details.iter().flat_map(|details| &details.causes);
-    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }

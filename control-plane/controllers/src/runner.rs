@@ -17,7 +17,7 @@ pub(crate) use cache::{Cache, Change, Key, Kind};
 pub(crate) use events::{EventType, Recorder};
 pub(crate) use queue::Queue;
 
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt, runtime::watcher};
 use std::{
     any::{Any, TypeId},
     collections::HashMap,
@@ -152,13 +152,18 @@ impl Runner {
         if let Some(known) = self.caches.get(&TypeId::of::<K>()).cloned() {
             return known.downcast().expect("a cache is stored under the type of its kind");
         }
-        let cache = Arc::new(Cache::<K>::default());
+        let cache = self.fed_cache::<K>(Api::all(self.client.clone()), watcher::Config::default());
         self.caches.insert(TypeId::of::<K>(), cache.clone());
+        cache
+    }
+
+    fn fed_cache<K: Kind>(&mut self, api: Api<K>, config: watcher::Config) -> Arc<Cache<K>> {
+        let cache = Arc::new(Cache::<K>::default());
         let fed = cache.clone();
         self.feeds.push(Box::new(move |runner| {
-            let (api, retry) = (Api::all(runner.client.clone()), Retry::new(runner.entropy.clone()));
+            let retry = Retry::new(runner.entropy.clone());
             runner.tasks.spawn("controller watch", OnError::Log, async move {
-                fed.feed(api, retry).await;
+                fed.feed(api, config, retry).await;
                 Ok::<_, Infallible>(())
             });
         }));
@@ -186,6 +191,13 @@ impl<T: Clone + Eq + Hash + Debug + Send + Sync + 'static> Builder<'_, T> {
     /// The shared cache of a kind; work starts when it is filled.
     pub fn cache<K: Kind>(&mut self) -> Arc<Cache<K>> {
         let cache = self.runner.cache::<K>();
+        self.synced.push(cache.synced());
+        cache
+    }
+
+    /// A cache of its own with only some objects of a kind.
+    pub fn cache_of_some<K: Kind>(&mut self, api: Api<K>, config: watcher::Config) -> Arc<Cache<K>> {
+        let cache = self.runner.fed_cache(api, config);
         self.synced.push(cache.synced());
         cache
     }

@@ -225,8 +225,8 @@ impl<K: Kind> Cache<K> {
     }
 
     /// Lists, watches and keeps the cache current, for ever.
-    pub async fn feed(&self, api: Api<K>, retry: Retry) {
-        let stream = watcher(api, watcher::Config::default()).backoff(retry);
+    pub async fn feed(&self, api: Api<K>, config: watcher::Config, retry: Retry) {
+        let stream = watcher(api, config).backoff(retry);
         let mut stream = std::pin::pin!(stream);
         let mut listed = BTreeSet::new();
         while let Some(event) = stream.next().await {
