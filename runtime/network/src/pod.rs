@@ -287,11 +287,13 @@ impl Pod {
             return;
         }
         self.network.detach(self);
+        // Connections first: a guest woken by its listener might close them in
+        // order before they are reset, and peers would take that for the end.
+        let open: Vec<_> = self.flows.lock().open.values().map(|open| open.flow.clone()).collect();
+        open.iter().for_each(|flow| flow.reset());
         self.stop_listening();
         let inboxes: Vec<_> = self.udp.lock().receivers().map(|(_, _, inbox)| inbox.clone()).collect();
         inboxes.iter().for_each(|inbox| inbox.abort());
-        let open: Vec<_> = self.flows.lock().open.values().map(|open| open.flow.clone()).collect();
-        open.iter().for_each(|flow| flow.reset());
     }
 }
 
