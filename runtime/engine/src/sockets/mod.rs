@@ -141,3 +141,6 @@ fn check_family(family: IpAddressFamily) -> SocketResult<()> {
 fn no_wait() -> Context<'static> {
     Context::from_waker(Waker::noop())
 }
+
+#[cfg(test)]
+mod tests;
