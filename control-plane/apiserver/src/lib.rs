@@ -11,12 +11,110 @@
 //! ([`schema`]), so typed structs would only be in the way.
 //!
 //! Reading order: [`object`], [`schema`], [`registry`], [`patch`], then the path
-//! of a request: `http`, `verbs`, `storage`, `cache`, `subresources`, `discovery`.
+//! of a request: [`http`], [`verbs`], [`storage`], [`cache`], [`subresources`],
+//! [`discovery`].
 #![forbid(unsafe_code)]
 
 pub mod admission;
+pub mod allocate;
+pub mod bootstrap;
+pub mod cache;
+pub mod discovery;
+pub mod http;
 pub mod object;
 pub mod patch;
 pub mod registry;
 pub mod schema;
 pub mod selector;
+pub mod storage;
+pub mod subresources;
+pub mod verbs;
+
+#[cfg(test)]
+mod tests;
+
+use self::http::metrics::Metrics;
+use allocate::Allocators;
+use cache::Caches;
+use ipnet::Ipv4Net;
+use std::{net::SocketAddr, ops::RangeInclusive, sync::Arc};
+use storage::Storage;
+use wk_platform::{Clock, Entropy, TaskGroup, http::HttpService};
+use wk_store::Store;
+
+/// What a server needs from outside.
+pub struct Config {
+    /// Where objects are kept.
+    pub store: Arc<dyn Store>,
+    /// For timestamps.
+    pub clock: Clock,
+    /// For uids and generated names.
+    pub entropy: Entropy,
+    /// Where Services get their addresses, `10.96.0.0/16` by default elsewhere.
+    pub service_cidr: Ipv4Net,
+    /// Where Services get their node ports.
+    pub node_ports: RangeInclusive<u16>,
+    /// The address that clients in the cluster reach this server at.
+    pub advertise: SocketAddr,
+    /// Owner of the server's background tasks.
+    pub tasks: TaskGroup,
+}
+
+/// The parts that requests share.
+pub struct Server {
+    /// Objects in the store.
+    pub storage: Storage,
+    /// Lists and watches.
+    pub caches: Caches,
+    /// Addresses and ports of Services.
+    pub allocators: Allocators,
+    /// Request counts.
+    pub metrics: Metrics,
+    /// For timestamps.
+    pub clock: Clock,
+    /// For uids and generated names.
+    pub entropy: Entropy,
+    /// The address that clients in the cluster reach this server at.
+    pub advertise: SocketAddr,
+    /// Owner of background tasks.
+    pub tasks: TaskGroup,
+}
+
+/// A running API server. Cheap to clone.
+#[derive(Clone)]
+pub struct ApiServer {
+    server: Arc<Server>,
+}
+
+impl ApiServer {
+    /// Starts serving `config.store`: learns what Services have taken and makes
+    /// the objects that every cluster has.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let Config { store, clock, entropy, service_cidr, node_ports, advertise, tasks } = config;
+        let server = Arc::new(Server {
+            storage: Storage::new(store.clone()),
+            caches: Caches::start(store, &tasks),
+            allocators: Allocators::new(service_cidr, node_ports, entropy.clone()),
+            metrics: Metrics::default(),
+            clock,
+            entropy,
+            advertise,
+            tasks,
+        });
+        bootstrap::run(&server, service_cidr).await.map_err(|error| StartError(error.status().to_string()))?;
+        Ok(Self { server })
+    }
+
+    /// The service of the API: for a TLS listener, or for an in-process client.
+    pub fn service(&self) -> HttpService {
+        self::http::service(self.server.clone())
+    }
+}
+
+/// The server could not prepare its store.
+#[derive(Debug, thiserror::Error)]
+#[error("prepare the cluster's first objects: {0}")]
+pub struct StartError(String);

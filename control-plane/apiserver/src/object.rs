@@ -73,6 +73,21 @@ pub fn list_at<'a>(object: &'a Value, path: &str) -> &'a [Value] {
     at(object, path).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
+/// A value as Go prints an `interface{}` with `%v`: `map[a:1 b:[x y]]`.
+pub fn go_map(value: &Value) -> String {
+    let joined = |parts: Vec<String>| parts.join(" ");
+    match value {
+        Value::Object(fields) => {
+            let pairs = fields.iter().map(|(field, value)| format!("{field}:{}", go_map(value)));
+            format!("map[{}]", joined(pairs.collect()))
+        }
+        Value::Array(elements) => format!("[{}]", joined(elements.iter().map(go_map).collect())),
+        Value::String(text) => text.clone(),
+        Value::Null => "<nil>".to_owned(),
+        other => other.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -141,7 +141,8 @@ impl Requirement {
 }
 
 impl Condition {
-    fn holds(&self, value: Option<&str>) -> bool {
+    /// Whether a label with this value (`None`: no such label) fulfils it.
+    pub fn holds(&self, value: Option<&str>) -> bool {
         let number = || value.and_then(|value| value.parse::<i64>().ok());
         match self {
             Self::Equals(wanted) => value == Some(wanted),

@@ -1,0 +1,132 @@
+//! The objects that every cluster has, made at start: four namespaces and the
+//! Service `default/kubernetes` with its Endpoints and EndpointSlice. Called once
+//! by [`crate::ApiServer::start`]; what exists already stays as it is.
+
+use crate::{
+    Server,
+    http::{
+        negotiate::Accepted,
+        query::Query,
+        reply::{IncludeObject, Rendering},
+        request_info::RequestInfo,
+        status::ApiError,
+    },
+    object,
+    registry::{self, Resource, Scope},
+    verbs::{
+        Call,
+        create::{Managed, create_object},
+        options::WriteOptions,
+    },
+};
+use http::HeaderMap;
+use ipnet::Ipv4Net;
+use serde_json::{Value, json};
+use std::{net::Ipv4Addr, sync::Arc};
+use wk_platform::UserInfo;
+use wk_store::{Key, Page};
+
+const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
+
+/// Learns what Services have taken, then makes what is missing.
+///
+/// # Errors
+/// When the store cannot be read or written.
+pub async fn run(server: &Arc<Server>, service_cidr: Ipv4Net) -> Result<(), ApiError> {
+    learn_services(server).await?;
+    for name in NAMESPACES {
+        ensure(server, "", "namespaces", json!({"metadata": {"name": name}})).await?;
+    }
+    let advertise = server.advertise;
+    ensure(server, "", "services", service(first_address(service_cidr), advertise.port())).await?;
+    ensure(server, "", "endpoints", endpoints(advertise.ip(), advertise.port())).await?;
+    ensure(server, "discovery.k8s.io", "endpointslices", slice(advertise.ip(), advertise.port())).await
+}
+
+async fn learn_services(server: &Arc<Server>) -> Result<(), ApiError> {
+    let Some(row) = registry::find("", "v1", "services") else { return Ok(()) };
+    let prefix = Key::from(crate::storage::prefix(row, ""));
+    let listing = server.storage.store().list(&prefix, Page::default()).await?;
+    for entry in &listing.entries {
+        server.allocators.learn(&crate::storage::Encoded::stored(&entry.value, entry.modified).decode(row)?);
+    }
+    Ok(())
+}
+
+/// Where the API is for clients in the cluster (`10.96.0.1`).
+pub fn first_address(service_cidr: Ipv4Net) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(service_cidr.network()).saturating_add(1))
+}
+
+fn service(address: Ipv4Addr, port: u16) -> Value {
+    json!({
+        "metadata": {
+            "name": "kubernetes", "namespace": "default",
+            "labels": {"component": "apiserver", "provider": "kubernetes"},
+        },
+        "spec": {
+            "type": "ClusterIP", "clusterIP": address.to_string(), "clusterIPs": [address.to_string()],
+            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": port}],
+            "sessionAffinity": "None",
+        },
+    })
+}
+
+fn endpoints(address: std::net::IpAddr, port: u16) -> Value {
+    json!({
+        "metadata": {
+            "name": "kubernetes", "namespace": "default",
+            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+        },
+        "subsets": [{
+            "addresses": [{"ip": address.to_string()}],
+            "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+        }],
+    })
+}
+
+fn slice(address: std::net::IpAddr, port: u16) -> Value {
+    json!({
+        "metadata": {
+            "name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"},
+        },
+        "addressType": if address.is_ipv4() { "IPv4" } else { "IPv6" },
+        "endpoints": [{"addresses": [address.to_string()], "conditions": {"ready": true}}],
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+    })
+}
+
+async fn ensure(server: &Arc<Server>, group: &str, plural: &str, mut object: Value) -> Result<(), ApiError> {
+    let row = registry::all().iter().find(|row| row.group == group && row.plural == plural);
+    let Some(row) = row else { return Ok(()) };
+    object["apiVersion"] = row.api_version().into();
+    object["kind"] = row.kind.into();
+    row.strategy.default(&mut object);
+    let call = internal_call(server, row, object::namespace(&object));
+    let options = WriteOptions { field_manager: "kube-apiserver".to_owned(), ..WriteOptions::default() };
+    match create_object(&call, object, &options, Managed::ByUpdate, &mut Vec::new()).await {
+        Err(ApiError::AlreadyExists(_)) => Ok(()),
+        // The address of `default/kubernetes` is taken by itself.
+        Err(ApiError::Invalid(..)) if plural == "services" => Ok(()),
+        result => result.map(|_| ()),
+    }
+}
+
+/// A call that the server makes itself.
+fn internal_call(server: &Arc<Server>, row: &'static Resource, namespace: &str) -> Call {
+    let namespace = if row.scope == Scope::Namespaced { namespace } else { "" };
+    let info = RequestInfo {
+        verb: "create",
+        is_resource: true,
+        group: row.group.to_owned(),
+        version: row.version.to_owned(),
+        namespace: namespace.to_owned(),
+        resource: row.plural.to_owned(),
+        ..RequestInfo::default()
+    };
+    let rendering =
+        Rendering { accepted: Accepted::default(), include: IncludeObject::default(), now: server.clock.now() };
+    let user = UserInfo::new("system:apiserver", &[wk_platform::identity::SYSTEM_MASTERS]);
+    let (query, headers) = (Query::default(), HeaderMap::new());
+    Call { server: server.clone(), row, info, query, user, headers, rendering }
+}

@@ -1,0 +1,329 @@
+//! Objects ⇄ keys and bytes of the store; resource versions.
+//!
+//! A stored value is the object's JSON without `apiVersion` and `kind` (the key
+//! says them), without `metadata.resourceVersion` (the commit says it), and with
+//! `metadata` first. So the place of the resource version is known, and an item
+//! of a list is the stored bytes with one insertion:
+//!
+//! ```text
+//! stored    {"metadata":{"name":"web",…},"spec":…}
+//! Encoded   {"metadata":{"resourceVersion":"7","name":"web",…},"spec":…}
+//! on wire   {"apiVersion":"v1","kind":"Pod","metadata":{"resourceVersion":"7",…
+//! ```
+//!
+//! Called by the verbs and the cache. It knows nothing of HTTP.
+
+use crate::{
+    http::status::{ApiError, Target},
+    object,
+    registry::{Resource, Scope},
+};
+use bytes::{BufMut, Bytes, BytesMut};
+use serde_json::{Map, Value};
+use std::{io::Write, sync::Arc};
+use wk_store::{Entry, Error, Expected, Key, Revision, Store};
+
+/// How every stored value begins; the resource version goes right behind it.
+const HEAD: &[u8] = b"{\"metadata\":{";
+
+/// Attempts to write an object that others keep changing.
+const UPDATE_ATTEMPTS_MAX: usize = 16;
+
+/// An object's JSON as an item of a list has it: `metadata` (with the resource
+/// version) first, no `apiVersion`, no `kind`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// The JSON.
+    pub json: Bytes,
+    /// The commit that wrote it; 0 when it was not stored (dry run).
+    pub revision: Revision,
+}
+
+impl Encoded {
+    /// The stored bytes of a commit.
+    pub fn stored(value: &[u8], revision: Revision) -> Self {
+        let mut json = BytesMut::with_capacity(value.len() + 48);
+        let (head, rest) = value.split_at(HEAD.len().min(value.len()));
+        json.put_slice(head);
+        let separator = if rest.first() == Some(&b'}') { "" } else { "," };
+        write!((&mut json).writer(), "\"resourceVersion\":\"{revision}\"{separator}").expect(IN_MEMORY);
+        json.put_slice(rest);
+        Self { json: json.freeze(), revision }
+    }
+
+    /// An object that is not stored, as it is.
+    pub fn unstored(object: &Value) -> Self {
+        let version = object::metadata_str(object, "resourceVersion").parse();
+        match version {
+            Ok(revision) => Self::stored(&encode(object), Revision(revision)),
+            Err(_) => Self { json: encode(object), revision: Revision(0) },
+        }
+    }
+
+    /// The same object, said to be of another revision.
+    pub fn at_revision(&self, revision: Revision) -> Self {
+        let member = format!("\"resourceVersion\":\"{}\"", self.revision);
+        let (head, rest) = self.json.split_at(HEAD.len());
+        let Some(rest) = rest.strip_prefix(member.as_bytes()) else { return Self { revision, ..self.clone() } };
+        let rest = rest.strip_prefix(b",").unwrap_or(rest);
+        Self::stored(&[head, rest].concat(), revision)
+    }
+
+    /// The whole object as JSON.
+    pub fn on_wire(&self, row: &Resource) -> Bytes {
+        let mut json = BytesMut::with_capacity(self.json.len() + 64);
+        self.write_on_wire(row, &mut json);
+        json.freeze()
+    }
+
+    /// Appends the whole object as JSON.
+    pub fn write_on_wire(&self, row: &Resource, out: &mut BytesMut) {
+        let slash = if row.group.is_empty() { "" } else { "/" };
+        write!(out.writer(), "{{\"apiVersion\":\"{}{slash}{}\",\"kind\":\"{}\",", row.group, row.version, row.kind)
+            .expect(IN_MEMORY);
+        out.put_slice(&self.json[1..]);
+    }
+
+    /// The object as a value, with `apiVersion` and `kind`.
+    ///
+    /// # Errors
+    /// [`ApiError::Internal`] when it is not what [`encode`] wrote.
+    pub fn decode(&self, row: &Resource) -> Result<Value, ApiError> {
+        let mut fields: Map<String, Value> = serde_json::from_slice(&self.json)
+            .map_err(|error| ApiError::Internal(format!("stored {} is damaged: {error}", row.kind)))?;
+        fields.insert("apiVersion".to_owned(), row.api_version().into());
+        fields.insert("kind".to_owned(), row.kind.into());
+        Ok(Value::Object(fields))
+    }
+}
+
+const IN_MEMORY: &str = "writing to memory does not fail";
+
+/// The bytes to store for an object.
+pub fn encode(object: &Value) -> Bytes {
+    let mut out = BytesMut::with_capacity(1024).writer();
+    let mut separator: &[u8] = HEAD;
+    for (field, value) in object::metadata(object).iter().filter(|(field, _)| *field != "resourceVersion") {
+        write_field(&mut out, separator, field, value);
+        separator = b",";
+    }
+    if separator == HEAD {
+        out.get_mut().put_slice(HEAD);
+    }
+    out.get_mut().put_u8(b'}');
+    for (field, value) in object.as_object().into_iter().flatten() {
+        if !matches!(field.as_str(), "metadata" | "apiVersion" | "kind") {
+            write_field(&mut out, b",", field, value);
+        }
+    }
+    out.get_mut().put_u8(b'}');
+    out.into_inner().freeze()
+}
+
+fn write_field(out: &mut bytes::buf::Writer<BytesMut>, separator: &[u8], field: &str, value: &Value) {
+    out.get_mut().put_slice(separator);
+    serde_json::to_writer(&mut *out, field).expect(IN_MEMORY);
+    out.get_mut().put_u8(b':');
+    serde_json::to_writer(&mut *out, value).expect(IN_MEMORY);
+}
+
+/// Under which prefix the objects of a resource lie (in one namespace, when it
+/// is not empty). It ends with a slash.
+pub fn prefix(row: &Resource, namespace: &str) -> String {
+    let group = storage_group(row.group);
+    let mut key = String::from("/registry/");
+    for part in [group, row.plural, namespace] {
+        if !part.is_empty() {
+            key.push_str(part);
+            key.push('/');
+        }
+    }
+    key
+}
+
+/// Both event APIs show the same objects (upstream stores them as core events).
+fn storage_group(group: &str) -> &str {
+    if group == "events.k8s.io" { "" } else { group }
+}
+
+/// The key of an object.
+pub fn key(row: &Resource, namespace: &str, name: &str) -> Key {
+    let namespace = if row.scope == Scope::Cluster { "" } else { namespace };
+    let mut key = prefix(row, namespace);
+    key.push_str(name);
+    Key::from(key)
+}
+
+/// What to do with the current object.
+pub enum Update {
+    /// Write this.
+    Write(Value),
+    /// Leave it; this is what the caller sees.
+    Keep(Value),
+    /// Remove it; this is what the caller sees.
+    Delete(Value),
+}
+
+/// What came of an update.
+pub struct Updated {
+    /// What the caller sees.
+    pub object: Encoded,
+    /// What was done.
+    pub done: Done,
+}
+
+/// Whether an update was the next one after what it was made from.
+pub enum Written {
+    /// It was.
+    Done(Updated),
+    /// Somebody else wrote before; this is what is there now.
+    Changed(Option<Entry>),
+}
+
+/// What an update did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// A new version is stored.
+    Written,
+    /// Nothing was written.
+    Kept,
+    /// The object is gone.
+    Deleted,
+}
+
+/// Objects in a store. Cheap to clone.
+#[derive(Clone)]
+pub struct Storage {
+    store: Arc<dyn Store>,
+}
+
+impl Storage {
+    /// Objects in `store`.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
+    /// The store itself.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The newest version of an object.
+    ///
+    /// # Errors
+    /// 404, or the store's.
+    pub async fn get(&self, row: &Resource, namespace: &str, name: &str) -> Result<Encoded, ApiError> {
+        let entry = self.store.get(&key(row, namespace, name)).await?;
+        let entry = entry.ok_or_else(|| ApiError::NotFound(Target::object(row, name)))?;
+        Ok(Encoded::stored(&entry.value, entry.modified))
+    }
+
+    /// Stores a new object.
+    ///
+    /// # Errors
+    /// 409 AlreadyExists, or the store's.
+    pub async fn create(&self, row: &Resource, object: &Value) -> Result<Encoded, ApiError> {
+        let (name, value) = (object::name(object), encode(object));
+        let key = key(row, object::namespace(object), name);
+        let written = self.store.put(key, value.clone(), Expected::Absent, row.strategy.durability(object)).await;
+        match written {
+            Ok(revision) => Ok(Encoded::stored(&value, revision)),
+            Err(Error::Conflict { .. }) => Err(ApiError::AlreadyExists(Target::object(row, name))),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What is stored under a key.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn entry(&self, key: &Key) -> Result<Option<Entry>, ApiError> {
+        Ok(self.store.get(key).await?)
+    }
+
+    /// Reads, decides, writes; again when somebody else wrote meanwhile. `decide`
+    /// may be called several times; it refuses by an error. Cancel safety: the
+    /// write happens or not as a whole.
+    ///
+    /// # Errors
+    /// 404, what `decide` says, 409 after too many lost races, or the store's.
+    pub async fn update(
+        &self,
+        row: &Resource,
+        namespace: &str,
+        name: &str,
+        mut decide: impl FnMut(Value) -> Result<Update, ApiError>,
+    ) -> Result<Updated, ApiError> {
+        let mut found = self.entry(&key(row, namespace, name)).await?;
+        for _ in 0..UPDATE_ATTEMPTS_MAX {
+            let entry = found.ok_or_else(|| ApiError::NotFound(Target::object(row, name)))?;
+            let update = decide(Encoded::stored(&entry.value, entry.modified).decode(row)?)?;
+            match self.write(row, &entry, update).await? {
+                Written::Done(updated) => return Ok(updated),
+                Written::Changed(now) => found = now,
+            }
+        }
+        Err(ApiError::modified(row, name))
+    }
+
+    /// Writes an update of `entry`, unless that has changed meanwhile. An update
+    /// that changes nothing writes nothing. Cancel safety: it happens or not.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn write(&self, row: &Resource, entry: &Entry, update: Update) -> Result<Written, ApiError> {
+        match self.try_write(row, entry, update).await {
+            Ok(updated) => Ok(Written::Done(updated)),
+            Err(Error::Conflict { found, .. }) => Ok(Written::Changed(found.map(|entry| *entry))),
+            Err(Error::NotFound(_)) => Ok(Written::Changed(None)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn try_write(&self, row: &Resource, entry: &Entry, update: Update) -> Result<Updated, Error> {
+        match update {
+            Update::Keep(object) => Ok(Updated { object: Encoded::unstored(&object), done: Done::Kept }),
+            Update::Write(object) => {
+                let value = encode(&object);
+                if value == entry.value {
+                    return Ok(Updated { object: Encoded::stored(&value, entry.modified), done: Done::Kept });
+                }
+                let (expected, durability) = (Expected::At(entry.modified), row.strategy.durability(&object));
+                let revision = self.store.put(entry.key.clone(), value.clone(), expected, durability).await?;
+                Ok(Updated { object: Encoded::stored(&value, revision), done: Done::Written })
+            }
+            Update::Delete(object) => {
+                let revision = self.store.delete(&entry.key, entry.modified).await?;
+                Ok(Updated { object: Encoded::stored(&encode(&object), revision), done: Done::Deleted })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_resource_version_goes_into_the_stored_bytes() {
+        let object = json!({"apiVersion": "v1", "kind": "Pod", "spec": {"a": 1},
+                            "metadata": {"resourceVersion": "3", "name": "x"}});
+        let stored = encode(&object);
+        assert_eq!(stored, r#"{"metadata":{"name":"x"},"spec":{"a":1}}"#);
+        let encoded = Encoded::stored(&stored, Revision(7));
+        assert_eq!(encoded.json, r#"{"metadata":{"resourceVersion":"7","name":"x"},"spec":{"a":1}}"#);
+    }
+
+    #[test]
+    fn the_resource_version_can_be_replaced() {
+        let encoded = Encoded::stored(&encode(&json!({"metadata": {"name": "x"}})), Revision(7));
+        assert_eq!(encoded.at_revision(Revision(12)).json, r#"{"metadata":{"resourceVersion":"12","name":"x"}}"#);
+    }
+
+    #[test]
+    fn empty_metadata_is_still_json() {
+        let encoded = Encoded::stored(&encode(&json!({})), Revision(7));
+        assert_eq!(encoded.json, r#"{"metadata":{"resourceVersion":"7"}}"#);
+    }
+}

@@ -1,0 +1,173 @@
+//! The server as its clients see it, over the memory store, in process.
+
+use crate::{ApiServer, Config};
+use futures::{StreamExt, TryStreamExt};
+use http_body_util::BodyExt;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams},
+};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tower::ServiceExt;
+use wk_platform::{Clock, Entropy, TaskGroup, UserInfo, http::full, in_process};
+use wk_store::memory::MemoryStore;
+
+/// A server and the task group that keeps it running.
+struct Cluster {
+    server: ApiServer,
+    tasks: TaskGroup,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let tasks = TaskGroup::new();
+        let config = Config {
+            store: Arc::new(MemoryStore::new()),
+            clock: Clock::system(),
+            entropy: Entropy::seeded(7),
+            service_cidr: "10.96.0.0/16".parse().expect("a network"),
+            node_ports: 30000..=32767,
+            advertise: "127.0.0.1:6443".parse().expect("an address"),
+            tasks: tasks.clone(),
+        };
+        Self { server: ApiServer::start(config).await.expect("starts"), tasks }
+    }
+
+    fn client(&self) -> Client {
+        in_process::client(self.server.service(), UserInfo::admin(), self.tasks.clone())
+    }
+
+    fn config_maps(&self) -> Api<ConfigMap> {
+        Api::namespaced(self.client(), "default")
+    }
+
+    /// A request without a client library.
+    async fn send(&self, method: &str, path: &str, content_type: &str, body: Value) -> (u16, Value) {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let request = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", content_type)
+            .header("user-agent", "test/1.0")
+            .extension(UserInfo::admin())
+            .body(full(body))
+            .expect("a valid request");
+        let response = self.server.service().oneshot(request).await.expect("infallible");
+        let code = response.status().as_u16();
+        let bytes = response.into_body().collect().await.expect("a whole body").to_bytes();
+        (code, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+}
+
+fn config_map(name: &str, value: &str) -> ConfigMap {
+    let object = json!({"metadata": {"name": name}, "data": {"key": value}});
+    serde_json::from_value(object).expect("a config map")
+}
+
+#[tokio::test]
+async fn an_object_lives_and_dies() {
+    let cluster = Cluster::start().await;
+    let maps = cluster.config_maps();
+    let created = maps.create(&PostParams::default(), &config_map("a", "1")).await.expect("creates");
+    assert!(created.uid().is_some() && created.resource_version().is_some());
+    assert_eq!(maps.get("a").await.expect("gets").data, created.data);
+
+    let mut changed = created.clone();
+    changed.data = config_map("a", "2").data;
+    let replaced = maps.replace("a", &PostParams::default(), &changed).await.expect("replaces");
+    assert_ne!(replaced.resource_version(), created.resource_version());
+    let stale = maps.replace("a", &PostParams::default(), &changed).await.expect_err("is stale");
+    assert!(stale.to_string().contains("the object has been modified"), "{stale}");
+
+    let merge = Patch::Merge(json!({"data": {"other": "3"}}));
+    let patched = maps.patch("a", &PatchParams::default(), &merge).await.expect("patches");
+    assert_eq!(patched.data.map(|data| data.len()), Some(2));
+
+    maps.delete("a", &DeleteParams::default()).await.expect("deletes");
+    assert!(maps.get_opt("a").await.expect("reads").is_none());
+}
+
+#[tokio::test]
+async fn patches_that_change_nothing_write_nothing() {
+    let cluster = Cluster::start().await;
+    let maps = cluster.config_maps();
+    let created = maps.create(&PostParams::default(), &config_map("a", "1")).await.expect("creates");
+    let same = Patch::Merge(json!({"data": {"key": "1"}}));
+    let patched = maps.patch("a", &PatchParams::default(), &same).await.expect("patches");
+    assert_eq!(patched.resource_version(), created.resource_version());
+}
+
+#[tokio::test]
+async fn a_watch_tells_changes_and_selector_transitions() {
+    let cluster = Cluster::start().await;
+    let maps = cluster.config_maps();
+    let from = maps.list(&ListParams::default()).await.expect("lists").metadata.resource_version.expect("a version");
+    let watched = WatchParams::default().labels("wanted=yes");
+    let mut events = maps.watch(&watched, &from).await.expect("watches").boxed();
+
+    maps.create(&PostParams::default(), &config_map("a", "1")).await.expect("creates");
+    for wanted in ["yes", "no"] {
+        let label = Patch::Merge(json!({"metadata": {"labels": {"wanted": wanted}}}));
+        maps.patch("a", &PatchParams::default(), &label).await.expect("patches");
+    }
+    let first = events.try_next().await.expect("an event");
+    assert!(matches!(first, Some(WatchEvent::Added(map)) if map.name_any() == "a"));
+    let second = events.try_next().await.expect("an event");
+    let Some(WatchEvent::Deleted(map)) = second else { panic!("the object has left the selection: {second:?}") };
+    assert_eq!(map.labels().get("wanted").map(String::as_str), Some("yes"));
+    assert_eq!(maps.get("a").await.expect("gets").resource_version(), map.resource_version());
+}
+
+#[tokio::test]
+async fn lists_are_paged_at_one_moment() {
+    let cluster = Cluster::start().await;
+    let maps = cluster.config_maps();
+    for name in ["a", "b", "c"] {
+        maps.create(&PostParams::default(), &config_map(name, "1")).await.expect("creates");
+    }
+    let first = maps.list(&ListParams::default().limit(2)).await.expect("lists");
+    let names: Vec<String> = first.items.iter().map(ResourceExt::name_any).collect();
+    assert_eq!(
+        (names.as_slice(), first.metadata.remaining_item_count),
+        (&["a".to_owned(), "b".to_owned()][..], Some(1))
+    );
+    maps.delete("c", &DeleteParams::default()).await.expect("deletes");
+    let token = first.metadata.continue_.expect("there is more");
+    let rest = maps.list(&ListParams::default().limit(2).continue_token(&token)).await.expect("lists");
+    assert_eq!(rest.items.iter().map(ResourceExt::name_any).collect::<Vec<_>>(), ["c"]);
+}
+
+#[tokio::test]
+async fn an_old_revision_is_an_error_event() {
+    let cluster = Cluster::start().await;
+    let maps = cluster.config_maps();
+    maps.list(&ListParams::default()).await.expect("fills the cache");
+    let mut events = maps.watch(&WatchParams::default(), "1").await.expect("watches").boxed();
+    let event = events.try_next().await.expect("an event");
+    assert!(matches!(&event, Some(WatchEvent::Error(status)) if status.code == 410), "{event:?}");
+}
+
+#[tokio::test]
+async fn finalizers_hold_an_object_until_they_are_gone() {
+    let cluster = Cluster::start().await;
+    let path = "/api/v1/namespaces/default/configmaps";
+    let object = json!({"metadata": {"name": "a", "finalizers": ["example.com/x"]}});
+    assert_eq!(cluster.send("POST", path, "application/json", object).await.0, 201);
+    let one = format!("{path}/a");
+    let (code, held) = cluster.send("DELETE", &one, "", Value::Null).await;
+    assert_eq!((code, &held["metadata"]["deletionGracePeriodSeconds"]), (200, &json!(0)));
+    let release = json!({"metadata": {"finalizers": null}});
+    assert_eq!(cluster.send("PATCH", &one, "application/merge-patch+json", release).await.0, 200);
+    assert_eq!(cluster.send("GET", &one, "", Value::Null).await.0, 404);
+}
+
+#[tokio::test]
+async fn every_cluster_has_its_first_objects() {
+    let cluster = Cluster::start().await;
+    let (code, service) = cluster.send("GET", "/api/v1/namespaces/default/services/kubernetes", "", Value::Null).await;
+    assert_eq!((code, service["spec"]["clusterIP"].as_str()), (200, Some("10.96.0.1")));
+    let (_, namespaces) = cluster.send("GET", "/api/v1/namespaces", "", Value::Null).await;
+    assert_eq!(namespaces["items"].as_array().map(Vec::len), Some(4));
+}
