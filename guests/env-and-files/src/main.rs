@@ -2,7 +2,8 @@
 //! order; without any it is `args env list:/`.
 //!
 //! `args`, `env`, `cwd`, `stdin` (copies it), `list:DIR`, `read:FILE`,
-//! `write:FILE=TEXT`, `lines:COUNT` (prints that many), `stderr:TEXT`.
+//! `write:FILE=TEXT`, `lines:COUNT` (prints that many), `print:TEXT`,
+//! `stderr:TEXT`.
 
 use std::{env, fs, io, process::ExitCode};
 
@@ -31,6 +32,7 @@ fn act(action: &str) -> io::Result<()> {
         "read" => print!("{}", fs::read_to_string(object)?),
         "write" => write(object)?,
         "lines" => (0..object.parse().unwrap_or(0u64)).for_each(|line| println!("line {line}")),
+        "print" => println!("{object}"),
         "stderr" => eprintln!("{object}"),
         _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "unknown action")),
     }

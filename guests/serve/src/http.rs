@@ -62,6 +62,10 @@ struct Exchange<'a, A> {
 }
 
 impl<A: Fn(&Request) -> Response> Conversation for Exchange<'_, A> {
+    fn is_idle(&self) -> bool {
+        self.head.is_empty()
+    }
+
     fn hear(&mut self, received: &[u8], reply: &mut Vec<u8>) -> Next {
         self.head.extend_from_slice(received);
         let response = match self.head.windows(4).position(|window| window == b"\r\n\r\n") {

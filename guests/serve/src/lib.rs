@@ -29,6 +29,9 @@ pub enum Next {
 
 /// The talk with one peer.
 pub trait Conversation {
+    /// Whether nothing is half said, so that it may be ended when the server is.
+    fn is_idle(&self) -> bool;
+
     /// Takes what the peer sent and appends the answer to `reply`.
     fn hear(&mut self, received: &[u8], reply: &mut Vec<u8>) -> Next;
 }
@@ -41,8 +44,9 @@ struct Connection<C> {
 }
 
 /// Listens on `port` of every address and holds a conversation made by `greet`
-/// (given the peer's and the own address) with each peer. Returns when the
-/// listener is closed, which is how the host asks a server to end.
+/// (given the peer's and the own address) with each peer. When the listener is
+/// closed, which is how the host asks a server to end, it finishes what is half
+/// said and returns.
 ///
 /// # Errors
 /// When the port cannot be listened on.
@@ -50,14 +54,15 @@ pub fn serve<C: Conversation>(port: u16, greet: impl Fn(SocketAddr, SocketAddr) 
     let listener = TcpListener::bind(("0.0.0.0", port))?;
     listener.set_nonblocking(true)?;
     let mut connections: Vec<Connection<C>> = Vec::new();
-    loop {
-        let listening = connections.len() < CONNECTIONS_MAX;
+    let mut open = true;
+    while open || !connections.is_empty() {
+        let listening = open && connections.len() < CONNECTIONS_MAX;
         wait_for_work(&listener, listening, &connections)?;
-        if listening && !accept_all(&listener, &mut connections, &greet) {
-            return Ok(());
-        }
-        connections.retain_mut(|connection| matches!(connection.advance(), Ok(true)));
+        open = open && (!listening || accept_all(&listener, &mut connections, &greet));
+        connections
+            .retain_mut(|connection| matches!(connection.advance(), Ok(true)) && (open || !connection.is_idle()));
     }
+    Ok(())
 }
 
 fn wait_for_work<C>(listener: &TcpListener, listening: bool, connections: &[Connection<C>]) -> io::Result<()> {
@@ -111,6 +116,10 @@ impl<C: Conversation> Connection<C> {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.unsent.is_empty() && self.talk.is_idle()
     }
 
     /// Whether everything is sent.

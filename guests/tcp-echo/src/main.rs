@@ -5,6 +5,10 @@ use serve::{Conversation, Next, serve};
 struct Echo;
 
 impl Conversation for Echo {
+    fn is_idle(&self) -> bool {
+        true
+    }
+
     fn hear(&mut self, received: &[u8], reply: &mut Vec<u8>) -> Next {
         reply.extend_from_slice(received);
         Next::Listen

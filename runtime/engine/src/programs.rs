@@ -1,0 +1,246 @@
+//! Images become programs: compiled once, kept on disk and in memory.
+//!
+//! ```text
+//! digest ─▶ in memory? ─▶ <cache>/<engine's hash>/<digest>.cwasm? ─▶ compile, on a niced thread
+//! ```
+//!
+//! Machine code is trusted when it is loaded, so it is loaded only from files
+//! that this module wrote: 0600 in a directory of 0700, replaced as a whole,
+//! under a name that holds the digest of the source and the hash of everything
+//! in the engine that the code depends on. One [`Programs`] serves all nodes of
+//! a process: it holds the process's one `wasmtime::Engine`.
+
+use crate::{
+    epoch::Ticker,
+    host::{HostState, ModuleHostState},
+    linker,
+    run::Program,
+};
+use parking_lot::Mutex;
+use std::{
+    collections::HashMap,
+    fs::{self, DirBuilder, OpenOptions},
+    hash::{DefaultHasher, Hash, Hasher},
+    io::{self, Write},
+    num::NonZeroUsize,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tokio::{runtime::Handle, sync::OnceCell};
+use tracing::{info, warn};
+use wasmtime::{
+    Engine,
+    component::{self, Component},
+};
+use wasmtime_wasi::p2::bindings::CommandPre;
+use wk_cri::Error;
+use wk_images::{ImageDigest, ImageRecord, ImageStore, WasmKind};
+
+/// Stack of a guest and the host functions it calls; touched pages only cost.
+const STACK_BYTES: usize = 2 << 20;
+
+/// The guest's part of it. Far below the whole: host functions run on the rest,
+/// and an overflow there would abort the process.
+const WASM_STACK_BYTES: usize = 512 << 10;
+
+/// Frames of a trap that are looked up: a panic of Rust takes a dozen before the
+/// program's own.
+const BACKTRACE_FRAMES_MAX: usize = 32;
+
+/// How much the compiler gives way to everything else.
+const COMPILER_NICENESS: libc::c_int = 10;
+
+/// The engine, what guests link against, and every program in use.
+pub struct Programs {
+    engine: Engine,
+    ticker: Arc<Ticker>,
+    components: component::Linker<HostState>,
+    modules: wasmtime::Linker<ModuleHostState>,
+    /// Of this engine's code.
+    cache: PathBuf,
+    loaded: Mutex<HashMap<ImageDigest, Arc<OnceCell<Arc<Program>>>>>,
+    /// One compilation at a time: each uses every core.
+    compiler: Mutex<()>,
+}
+
+impl Programs {
+    /// An engine that keeps compiled code below `cache_dir`.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the directory or a thread cannot be had.
+    pub fn new(cache_dir: &Path) -> Result<Arc<Self>, Error> {
+        let engine = Engine::new(&engine_config()).map_err(internal("set up wasmtime"))?;
+        let cache = cache_dir.join(compatibility(&engine));
+        DirBuilder::new().recursive(true).mode(0o700).create(&cache).map_err(internal("make the code cache"))?;
+        let ticker = Arc::new(Ticker::start(&engine).map_err(internal("start a thread"))?);
+        let components = linker::for_components(&engine).map_err(internal("link WASI 0.2"))?;
+        let modules = linker::for_modules(&engine).map_err(internal("link WASI 0.1"))?;
+        let (loaded, compiler) = (Mutex::default(), Mutex::default());
+        Ok(Arc::new(Self { engine, ticker, components, modules, cache, loaded, compiler }))
+    }
+
+    pub(crate) fn ticker(&self) -> Arc<Ticker> {
+        self.ticker.clone()
+    }
+
+    /// The image's program, ready to instantiate. From memory it takes
+    /// microseconds, from disk a millisecond, else a compilation on a thread of
+    /// `runtime`'s pool. Cancel safety: a compilation goes on and its result is
+    /// found the next time.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] when the image can never run here, and why;
+    /// [`Error::Internal`] when the disk fails.
+    pub(crate) async fn get(
+        self: &Arc<Self>,
+        runtime: &Handle,
+        images: &Arc<ImageStore>,
+        record: &ImageRecord,
+    ) -> Result<Arc<Program>, Error> {
+        let cell = self.loaded.lock().entry(record.digest.clone()).or_default().clone();
+        let program = cell.get_or_try_init(|| async {
+            let (programs, images, record) = (self.clone(), images.clone(), record.clone());
+            let loading = runtime.spawn_blocking(move || programs.load(&images, &record));
+            loading.await.map_err(internal("load a program"))?.map(Arc::new)
+        });
+        program.await.cloned()
+    }
+
+    /// Forgets an image that was removed, in memory and on disk.
+    pub(crate) fn forget(&self, digest: &ImageDigest) {
+        self.loaded.lock().remove(digest);
+        if let Err(error) = fs::remove_file(self.cached(digest))
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            warn!(image = %digest, %error, "could not remove compiled code");
+        }
+    }
+
+    fn cached(&self, digest: &ImageDigest) -> PathBuf {
+        self.cache.join(format!("{}.cwasm", digest.hex()))
+    }
+
+    fn load(&self, images: &ImageStore, record: &ImageRecord) -> Result<Program, Error> {
+        let cached = self.cached(&record.digest);
+        if cached.exists() {
+            match self.deserialize(&cached, record.kind) {
+                Ok(code) => return self.link(code, record),
+                Err(error) => warn!(image = %record.digest, %error, "compiled code was unusable and is made anew"),
+            }
+        }
+        let _one_at_a_time = self.compiler.lock();
+        let code = self.compile(images, record)?;
+        write_private(&cached, &code).map_err(internal("keep compiled code"))?;
+        let code = self.deserialize(&cached, record.kind).map_err(internal("load compiled code"))?;
+        self.link(code, record)
+    }
+
+    fn compile(&self, images: &ImageStore, record: &ImageRecord) -> Result<Vec<u8>, Error> {
+        let blob = images.blob_path(&record.digest);
+        let bytes =
+            fs::read(&blob).map_err(|error| Error::Internal(format!("read image {}: {error}", blob.display())))?;
+        if ImageDigest::of(&bytes) != record.digest {
+            let name = name_of(record);
+            return Err(Error::InvalidArgument(format!("image {name} is damaged on disk; load it again")));
+        }
+        let started = tokio::time::Instant::now();
+        let (engine, kind) = (self.engine.clone(), record.kind);
+        let code = on_a_niced_thread(move || match kind {
+            WasmKind::Component => engine.precompile_component(&bytes),
+            WasmKind::Module => engine.precompile_module(&bytes),
+        })?;
+        let code = code.map_err(|error| cannot_run(record, &error))?;
+        info!(image = %record.digest, elapsed = ?started.elapsed(), "compiled image");
+        Ok(code)
+    }
+
+    #[allow(unsafe_code)]
+    fn deserialize(&self, path: &Path, kind: WasmKind) -> wasmtime::Result<Code> {
+        match kind {
+            // SAFETY: the file was written by `write_private` from what this very
+            // engine's compiler made, in a directory that only we may write.
+            // JUSTIFICATION: compiling at each start would cost seconds.
+            WasmKind::Component => unsafe { Component::deserialize_file(&self.engine, path) }.map(Code::Component),
+            // SAFETY: as above.
+            // JUSTIFICATION: as above.
+            WasmKind::Module => unsafe { wasmtime::Module::deserialize_file(&self.engine, path) }.map(Code::Module),
+        }
+    }
+
+    fn link(&self, code: Code, record: &ImageRecord) -> Result<Program, Error> {
+        let linked = match code {
+            Code::Component(component) => {
+                let instance = self.components.instantiate_pre(&component);
+                instance.and_then(CommandPre::new).map(Program::Component)
+            }
+            Code::Module(module) if module.get_export("_start").is_none() => {
+                Err(wasmtime::Error::msg("it exports no _start: it is a library, not a command"))
+            }
+            Code::Module(module) => self.modules.instantiate_pre(&module).map(Program::Module),
+        };
+        linked.map_err(|error| cannot_run(record, &error))
+    }
+}
+
+enum Code {
+    Component(Component),
+    Module(wasmtime::Module),
+}
+
+fn engine_config() -> wasmtime::Config {
+    let mut config = wasmtime::Config::new();
+    config
+        .epoch_interruption(true)
+        .async_stack_size(STACK_BYTES)
+        .max_wasm_stack(WASM_STACK_BYTES)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES_MAX));
+    config
+}
+
+/// A name for everything that compiled code depends on.
+fn compatibility(engine: &Engine) -> String {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+fn name_of(record: &ImageRecord) -> &str {
+    record.tags.first().map_or(record.digest.as_str(), String::as_str)
+}
+
+fn cannot_run(record: &ImageRecord, error: &wasmtime::Error) -> Error {
+    Error::InvalidArgument(format!("image {} cannot run here: {error:#}", name_of(record)))
+}
+
+fn internal<E: std::fmt::Display>(operation: &'static str) -> impl FnOnce(E) -> Error {
+    move |error| Error::Internal(format!("{operation}: {error:#}"))
+}
+
+/// Runs `work` where it does not get in the way of guests. The threads of
+/// wasmtime's compiler pool inherit the niceness, since they are first made here.
+fn on_a_niced_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    let niced = move || {
+        give_way();
+        work()
+    };
+    let thread = std::thread::Builder::new().name("wk-compile".to_owned()).spawn(niced);
+    let thread = thread.map_err(internal("start a thread"))?;
+    thread.join().map_err(|_| Error::Internal("the compiler panicked".to_owned()))
+}
+
+#[allow(unsafe_code)]
+fn give_way() {
+    // SAFETY: the call only changes the priority of the calling thread.
+    // JUSTIFICATION: std has no thread priorities.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, COMPILER_NICENESS) };
+}
+
+/// Writes a file that only we may read, and gives it its name when it is whole.
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)
+}
