@@ -27,6 +27,9 @@ mod route;
 mod spdy;
 mod websocket;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::Error;
 pub use logs::{LogNotifier, PollLogs};
 

@@ -12,12 +12,16 @@
 //! stream slows its whole connection. This end never opens a stream.
 
 mod dictionary;
-mod frame;
+pub mod frame;
 mod handshake;
-mod headers;
+pub mod headers;
 mod session;
 
+#[cfg(test)]
+pub use frame::Frame;
 pub use handshake::{Handshake, handshake};
+#[cfg(test)]
+pub use headers::Headers;
 pub use session::{Incoming, Stream, server};
 
 /// What ends a connection.
