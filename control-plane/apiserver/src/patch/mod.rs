@@ -8,6 +8,7 @@ use crate::schema::node::Node;
 use serde_json::Value;
 
 mod json;
+pub mod managed_fields;
 mod strategic;
 
 pub use json::{json_patch, merge_patch};
