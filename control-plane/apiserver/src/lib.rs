@@ -23,6 +23,7 @@ pub mod discovery;
 pub mod http;
 pub mod object;
 pub mod patch;
+pub mod protobuf;
 pub mod registry;
 pub mod schema;
 pub mod selector;
