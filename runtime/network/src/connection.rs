@@ -4,7 +4,7 @@
 //! through the `try_` and `poll_` methods. It never retries or times out: bytes
 //! cannot be lost in memory.
 
-use crate::{half::Half, pod::FlowGuard};
+use crate::{budget::Budget, half::Half, pod::FlowGuard};
 use bytes::Bytes;
 use std::{
     io,
@@ -19,7 +19,6 @@ use tokio::{
 };
 
 /// Both directions, shared by both ends.
-#[derive(Default)]
 pub(crate) struct Flow {
     from_client: Half,
     from_server: Half,
@@ -33,6 +32,11 @@ pub(crate) enum Side {
 }
 
 impl Flow {
+    /// A flow whose ends charge what they write to these; `None` is the host.
+    pub fn new(client: Option<Arc<Budget>>, server: Option<Arc<Budget>>) -> Self {
+        Self { from_client: Half::charged_to(client), from_server: Half::charged_to(server) }
+    }
+
     pub fn outgoing(&self, side: Side) -> &Half {
         match side {
             Side::Client => &self.from_client,

@@ -12,11 +12,13 @@
 //! stop_reading (by the reader) ──▶ queue thrown away, BrokenPipe for the writer
 //! ```
 
+use crate::budget::Budget;
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use std::{
     collections::VecDeque,
     io,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
@@ -43,6 +45,8 @@ const TAIL_BYTES_MIN: usize = 512;
 #[derive(Default)]
 pub(crate) struct Half {
     state: Mutex<State>,
+    /// Of the pod that writes; `None` when the host does.
+    budget: Option<Arc<Budget>>,
 }
 
 #[derive(Default)]
@@ -70,6 +74,11 @@ enum End {
 }
 
 impl Half {
+    /// An empty half whose bytes are charged to `budget`.
+    pub fn charged_to(budget: Option<Arc<Budget>>) -> Self {
+        Self { state: Mutex::default(), budget }
+    }
+
     /// Up to `bytes_max` bytes; no bytes at the end of the stream.
     ///
     /// # Errors
@@ -80,6 +89,7 @@ impl Half {
             return Ok(Bytes::new());
         }
         let chunk = state.take_chunk(bytes_max);
+        self.give_back(chunk.len());
         let writer = state.writer_to_wake();
         drop(state);
         wake(writer);
@@ -97,6 +107,7 @@ impl Half {
         }
         while buffer.remaining() > 0 && state.bytes > 0 {
             let chunk = state.take_chunk(buffer.remaining());
+            self.give_back(chunk.len());
             buffer.put_slice(&chunk);
         }
         let writer = state.writer_to_wake();
@@ -120,13 +131,13 @@ impl Half {
     /// # Errors
     /// `BrokenPipe` after either role closed, `ConnectionReset`.
     pub fn writable(&self) -> io::Result<usize> {
-        self.state.lock().free()
+        self.state.lock().free(self.window())
     }
 
     /// Whether a write would give something: progress or an error.
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
-        if !matches!(state.free(), Ok(0)) {
+        if !matches!(state.free(self.window()), Ok(0)) {
             return Poll::Ready(());
         }
         remember(&mut state.writer, cx);
@@ -161,7 +172,7 @@ impl Half {
 
     fn append(&self, wanted: usize, push: impl FnOnce(&mut State, usize)) -> io::Result<usize> {
         let mut state = self.state.lock();
-        let free = state.free()?;
+        let free = state.free(self.window())?;
         if wanted == 0 {
             return Ok(0);
         }
@@ -171,6 +182,9 @@ impl Half {
         let taken = wanted.min(free);
         push(&mut state, taken);
         state.bytes += taken;
+        if let Some(budget) = &self.budget {
+            budget.take(taken);
+        }
         let reader = state.reader.take();
         drop(state);
         wake(reader);
@@ -192,7 +206,7 @@ impl Half {
             if state.end != End::Reset {
                 state.end = End::Unread;
             }
-            state.discard();
+            self.give_back(state.discard());
         });
     }
 
@@ -200,13 +214,23 @@ impl Half {
     pub fn reset(&self) {
         self.close(|state| {
             state.end = End::Reset;
-            state.discard();
+            self.give_back(state.discard());
         });
     }
 
     /// Bytes written and not yet read.
     pub fn queued(&self) -> usize {
         self.state.lock().bytes
+    }
+
+    fn window(&self) -> usize {
+        self.budget.as_ref().map_or(HALF_BYTES_MAX, |budget| budget.window())
+    }
+
+    fn give_back(&self, bytes: usize) {
+        if let Some(budget) = &self.budget {
+            budget.give_back(bytes);
+        }
     }
 
     fn close(&self, change: impl FnOnce(&mut State)) {
@@ -230,9 +254,9 @@ impl State {
         }
     }
 
-    fn free(&self) -> io::Result<usize> {
+    fn free(&self, window: usize) -> io::Result<usize> {
         match self.end {
-            End::Open => Ok(HALF_BYTES_MAX - self.bytes),
+            End::Open => Ok(window.saturating_sub(self.bytes)),
             End::Finished | End::Unread => Err(io::ErrorKind::BrokenPipe.into()),
             End::Reset => Err(io::ErrorKind::ConnectionReset.into()),
         }
@@ -274,10 +298,11 @@ impl State {
         }
     }
 
-    fn discard(&mut self) {
+    /// Empties the queue; says how many bytes that were.
+    fn discard(&mut self) -> usize {
         self.chunks = VecDeque::new();
         self.tail = BytesMut::new();
-        self.bytes = 0;
+        std::mem::take(&mut self.bytes)
     }
 
     fn writer_to_wake(&mut self) -> Option<Waker> {

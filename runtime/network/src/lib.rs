@@ -13,7 +13,7 @@
 //!  Connection ◀════ Half (256 KiB) ══ Half (256 KiB) ════▶ Connection
 //! ```
 //!
-//! Reading order: half, connection, ports, address, tcp, udp, pod, [`services`],
+//! Reading order: half, budget, connection, ports, address, tcp, udp, pod, [`services`],
 //! [`rule`], egress, switch, [`names`], netstat.
 //!
 //! Invariants: an address has one pod; a port of an address has one holder; a
@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod budget;
 mod connection;
 mod egress;
 mod half;
@@ -65,9 +66,12 @@ use std::{
 use switch::Origin;
 use wk_platform::Entropy;
 
-/// Sockets a pod may have unless configured: enough for a busy server, few
-/// enough that one pod cannot take a gigabyte of queues by opening them.
+/// Sockets a pod may have unless configured: enough for a busy server.
 const SOCKETS_PER_POD: usize = 16_384;
+
+/// Bytes the connections of a pod may hold at full speed unless configured:
+/// 256 full windows.
+const QUEUED_BYTES_PER_POD: usize = 64 * 1024 * 1024;
 
 /// Source ports of connections from the host.
 const HOST_PORT_MIN: u16 = 32_768;
@@ -79,8 +83,8 @@ pub struct Config {
     pub inside: Vec<IpNet>,
     /// The way out; `None` keeps pods in.
     pub egress: Option<Egress>,
-    /// Sockets each pod may have.
-    pub sockets_per_pod: usize,
+    /// What each pod may take.
+    pub limits: Limits,
     /// Chooses among endpoints and turns lists of addresses.
     pub entropy: Entropy,
 }
@@ -88,7 +92,23 @@ pub struct Config {
 impl Config {
     /// Nothing inside but pods, no way out.
     pub fn new(entropy: Entropy) -> Self {
-        Self { inside: Vec::new(), egress: None, sockets_per_pod: SOCKETS_PER_POD, entropy }
+        Self { inside: Vec::new(), egress: None, limits: Limits::default(), entropy }
+    }
+}
+
+/// What one pod may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Sockets: listeners, connections, also those not yet accepted.
+    pub sockets_max: usize,
+    /// Bytes written and not yet read. Beyond that connections get a window of
+    /// 16 KiB instead of [`HALF_BYTES_MAX`].
+    pub queued_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { sockets_max: SOCKETS_PER_POD, queued_bytes_max: QUEUED_BYTES_PER_POD }
     }
 }
 
@@ -106,14 +126,14 @@ struct Shared {
     rules: Rules,
     inside: Vec<IpNet>,
     egress: Option<Egress>,
-    sockets_per_pod: usize,
+    limits: Limits,
     host_port: AtomicU16,
 }
 
 impl Network {
     /// A network without pods.
     pub fn new(config: Config) -> Self {
-        let Config { inside, egress, sockets_per_pod, entropy } = config;
+        let Config { inside, egress, limits, entropy } = config;
         let shared = Shared {
             pods: RwLock::default(),
             nodes: Mutex::default(),
@@ -122,7 +142,7 @@ impl Network {
             rules: Rules::default(),
             inside,
             egress,
-            sockets_per_pod,
+            limits,
             host_port: AtomicU16::new(0),
         };
         Self { shared: Arc::new(shared) }
@@ -136,8 +156,26 @@ impl Network {
     pub fn attach(&self, node: Ipv4Net, config: PodConfig) -> io::Result<PodPort> {
         let node = node.trunc();
         let address = self.take_address(node)?;
-        let pod = Arc::new(Pod::new(self.clone(), node, address, config, self.shared.sockets_per_pod));
+        let pod = Arc::new(Pod::new(self.clone(), node, address, config));
         self.shared.pods.write().insert(address, pod.clone());
+        Ok(PodPort::new(pod))
+    }
+
+    /// Puts the node itself on the network, at [`Network::node_address`]: for
+    /// pods that share the host's network, which then share this one port.
+    ///
+    /// # Errors
+    /// `AddrInUse` when it is there already, `InvalidInput` when the CIDR is too
+    /// small.
+    pub fn attach_node(&self, node: Ipv4Net, config: PodConfig) -> io::Result<PodPort> {
+        let node = node.trunc();
+        let address = Range::new(node)?.node();
+        let mut pods = self.shared.pods.write();
+        if pods.contains_key(&address) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        let pod = Arc::new(Pod::new(self.clone(), node, address, config));
+        pods.insert(address, pod.clone());
         Ok(PodPort::new(pod))
     }
 

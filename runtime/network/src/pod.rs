@@ -6,7 +6,8 @@
 //! then only gives errors. It knows nothing of routes: `switch.rs` does.
 
 use crate::{
-    Network,
+    Limits, Network,
+    budget::Budget,
     connection::{Connection, Flow, Side},
     names::Resolver,
     ports::{Ports, Scope},
@@ -125,6 +126,11 @@ impl PodPort {
         self.pod().sockets.load(Ordering::Relaxed)
     }
 
+    /// Bytes this pod wrote that its peers have not read yet.
+    pub fn queued_bytes(&self) -> usize {
+        self.pod().budget.used()
+    }
+
     /// Closes all listeners: their owners wake with `ConnectionAborted`. Open
     /// connections go on. The polite first step of stopping a pod.
     pub fn stop_listening(&self) {
@@ -145,6 +151,8 @@ pub(crate) struct Pod {
     pub network: Network,
     pub tcp: Mutex<Ports<Backlog>>,
     pub udp: Mutex<Ports<Inbox>>,
+    /// Bytes written by this pod and not yet read by its peers.
+    pub budget: Arc<Budget>,
     flows: Mutex<Flows>,
     sockets: AtomicUsize,
     sockets_max: usize,
@@ -167,12 +175,14 @@ pub(crate) struct OpenFlow {
 }
 
 impl Pod {
-    pub fn new(network: Network, node: Ipv4Net, address: Ipv4Addr, config: PodConfig, sockets_max: usize) -> Self {
+    pub fn new(network: Network, node: Ipv4Net, address: Ipv4Addr, config: PodConfig) -> Self {
+        let Limits { sockets_max, queued_bytes_max } = network.shared.limits;
         Self {
             address,
             node,
             config,
             network,
+            budget: Arc::new(Budget::new(queued_bytes_max)),
             tcp: Mutex::default(),
             udp: Mutex::default(),
             flows: Mutex::default(),
@@ -209,20 +219,26 @@ impl Pod {
     /// `ConnectionRefused` when nobody listens there, the backlog is full, or
     /// the pod has no socket left.
     pub fn accept_from(self: &Arc<Self>, from: SocketAddr, to: SocketAddr) -> io::Result<Connection> {
-        let flow = self.deliver(from, to)?;
+        let flow = self.deliver(from, None, to)?;
         Ok(Connection::new(flow, Side::Client, from, to, None))
     }
 
-    /// Queues the server's end of a new flow at the listener for `to`.
+    /// Queues the server's end of a new flow at the listener for `to`. What the
+    /// client writes is charged to `client`.
     ///
     /// # Errors
     /// As [`Pod::accept_from`].
-    pub fn deliver(self: &Arc<Self>, from: SocketAddr, to: SocketAddr) -> io::Result<Arc<Flow>> {
+    pub fn deliver(
+        self: &Arc<Self>,
+        from: SocketAddr,
+        client: Option<Arc<Budget>>,
+        to: SocketAddr,
+    ) -> io::Result<Arc<Flow>> {
         let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
         let scope = self.scope(to.ip())?;
         let backlog = self.tcp.lock().find(scope, to.port()).ok_or_else(refused)?;
         let slot = SocketSlot::take(self).map_err(|_| refused())?;
-        let flow = Arc::new(Flow::default());
+        let flow = Arc::new(Flow::new(client, Some(self.budget.clone())));
         let guard = self.register(&flow, Side::Server, to, from, slot, None)?;
         let server = Connection::new(flow.clone(), Side::Server, to, from, Some(guard));
         backlog.push(server).map_err(|_| refused())?;

@@ -7,6 +7,7 @@
 
 use crate::{
     Network,
+    budget::Budget,
     connection::{Connection, Flow, Side},
     pod::{PortLease, SocketSlot},
     ports::Scope,
@@ -48,6 +49,12 @@ struct Source {
     client: Client,
     /// What a pod's end must hold.
     pod: Option<(SocketSlot, PortLease)>,
+}
+
+impl Source {
+    fn budget(&self) -> Option<Arc<Budget>> {
+        self.pod.as_ref().map(|(_, lease)| lease.pod.budget.clone())
+    }
 }
 
 impl Network {
@@ -107,7 +114,8 @@ impl Network {
         };
         match (pod, &self.shared.egress) {
             (Some(pod), _) => {
-                Connect::done(pod.deliver(source.local, endpoint).and_then(|flow| client_end(source, flow, to)))
+                let flow = pod.deliver(source.local, source.budget(), endpoint);
+                Connect::done(flow.and_then(|flow| client_end(source, flow, to)))
             }
             (None, _) if self.is_inside(endpoint.ip()) => Connect::done(Err(io::ErrorKind::HostUnreachable.into())),
             (None, None) => Connect::done(Err(io::ErrorKind::NetworkUnreachable.into())),
@@ -115,7 +123,7 @@ impl Network {
                 let (egress, dial) = (egress.clone(), egress.dial(endpoint));
                 Connect::waiting(async move {
                     let far = dial.await?;
-                    let (flow, local) = (Arc::new(Flow::default()), source.local);
+                    let (flow, local) = (Arc::new(Flow::new(source.budget(), None)), source.local);
                     let near = Connection::new(flow.clone(), Side::Server, endpoint, local, None);
                     let client = client_end(source, flow, to)?;
                     egress.carry(near, far);

@@ -177,7 +177,10 @@ async fn closing_a_pod_resets_its_connections_and_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn sockets_are_counted_and_limited() {
-    let network = Network::new(Config { sockets_per_pod: 3, ..Config::new(Entropy::seeded(1)) });
+    let network = Network::new(Config {
+        limits: Limits { sockets_max: 3, ..Limits::default() },
+        ..Config::new(Entropy::seeded(1))
+    });
     let (server, client) = (pod(&network), pod(&network));
     let mut listener = server.listen(address(ANY), 8).expect("1 of 3");
     let open: Vec<_> = [client.connect(at(&server, 80)).await, client.connect(at(&server, 80)).await].into();
@@ -202,6 +205,46 @@ async fn a_slow_reader_stops_its_writer_and_lets_it_go_on() {
     let read = async { far.try_read(usize::MAX).expect("full").len() };
     let (_, read) = tokio::join!(std::future::poll_fn(|cx| writer.poll_writable(cx)), read);
     assert_eq!((read, writer.writable().expect("open")), (HALF_BYTES_MAX, HALF_BYTES_MAX));
+}
+
+#[tokio::test]
+async fn a_pod_over_its_budget_goes_on_with_small_windows() {
+    let limits = Limits { queued_bytes_max: HALF_BYTES_MAX, ..Limits::default() };
+    let network = Network::new(Config { limits, ..Config::new(Entropy::seeded(1)) });
+    let server = pod(&network);
+    let mut listener = server.listen(address(ANY), 8).expect("free");
+    let mut writers = Vec::new();
+    let mut readers = Vec::new();
+    for _ in 0..3 {
+        writers.push(server.connect(address(LOOPBACK)).await.expect("listening").split());
+        readers.push(listener.accept().await.expect("connected").split());
+    }
+    let mut write = |index: usize| {
+        let (_, writer): &mut (ReadHalf, WriteHalf) = &mut writers[index];
+        writer.try_write(&mut Bytes::from(vec![1; HALF_BYTES_MAX])).expect("there is a window")
+    };
+    assert_eq!((write(0), write(1)), (HALF_BYTES_MAX, 16 * 1024));
+    assert_eq!(server.queued_bytes(), HALF_BYTES_MAX + 16 * 1024);
+    drop(readers.remove(0));
+    assert_eq!(server.queued_bytes(), 16 * 1024, "what nobody will read is given back");
+    assert_eq!(write(2), HALF_BYTES_MAX);
+    drop((readers, writers));
+    assert_eq!(server.queued_bytes(), 0);
+}
+
+#[tokio::test]
+async fn a_node_has_the_first_address_and_one_port() {
+    let network = network();
+    let node = "10.244.1.0/24".parse().expect("valid");
+    let host = network.attach_node(node, PodConfig::default()).expect("not there yet");
+    assert_eq!(Some(host.address()), Network::node_address(node).ok());
+    let again = network.attach_node(node, PodConfig::default());
+    assert_eq!(again.err().map(|error| error.kind()), Some(AddrInUse));
+    let mut listener = host.listen(address(ANY), 8).expect("free");
+    pod(&network).connect(at(&host, 80)).await.expect("pods reach their node");
+    listener.try_accept().expect("connected above");
+    host.close();
+    network.attach_node(node, PodConfig::default()).expect("gone");
 }
 
 #[tokio::test]

@@ -154,7 +154,8 @@ fn read_into(half: &Half, model: &mut Model, size: usize) {
 }
 
 fn run(steps: Vec<Step>) {
-    let (half, mut model) = (Half::default(), Model::default());
+    let budget = Arc::new(Budget::new(usize::MAX));
+    let (half, mut model) = (Half::charged_to(Some(budget.clone())), Model::default());
     let (mut reader, mut writer) = (Sleeper::default(), Sleeper::default());
     for step in steps {
         match step {
@@ -185,7 +186,7 @@ fn run(steps: Vec<Step>) {
                 model.queue.clear();
             }
         }
-        assert_eq!(half.queued(), model.queue.len());
+        assert_eq!((half.queued(), budget.used()), (model.queue.len(), model.queue.len()));
         assert!(half.queued() <= HALF_BYTES_MAX);
         assert_eq!(half.writable().map_err(|error| error.kind()), model.free());
         let readable = model.readable() != Err(ErrorKind::WouldBlock);
