@@ -270,6 +270,7 @@ pub mod defaults;
 pub mod discovery;
 pub mod metadata;
 pub mod names;
+pub mod scale;
 pub mod table;
 
 /// Every resource this server serves, in discovery's order.

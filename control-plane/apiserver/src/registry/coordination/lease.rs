@@ -1,8 +1,10 @@
 //! Lease: who holds a role, or that a node is alive.
 
 use crate::object;
+use crate::registry::check::{self, Errors};
 use crate::registry::table::{self, AGE, NAME};
 use crate::registry::{Column, Resource, Strategy};
+use crate::schema::FieldError;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use wk_store::Durability;
@@ -19,6 +21,16 @@ const NODE_LEASES: &str = "kube-node-lease";
 struct Lease;
 
 impl Strategy for Lease {
+    fn validate(&self, object: &Value) -> Vec<FieldError> {
+        let mut errors = Errors::new();
+        let duration = object["spec"]["leaseDurationSeconds"].as_i64();
+        if let Some(seconds) = duration.filter(|seconds| *seconds <= 0) {
+            errors.push(FieldError::invalid("spec.leaseDurationSeconds", seconds, "must be greater than 0"));
+        }
+        check::not_negative(&object["spec"], "spec", "leaseTransitions", &mut errors);
+        errors
+    }
+
     /// Heartbeats come every few seconds and mean nothing after a restart, so
     /// they never reach the disk.
     fn durability(&self, object: &Value) -> Durability {

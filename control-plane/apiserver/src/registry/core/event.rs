@@ -3,6 +3,7 @@
 use crate::object;
 use crate::registry::table;
 use crate::registry::{Column, Resource, Strategy, names};
+use crate::schema::FieldError;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -27,6 +28,21 @@ const SELECTABLE: &[&str] = &[
 struct Event;
 
 impl Strategy for Event {
+    /// An event lies where its object lies; one about an object of the cluster
+    /// lies in the namespace `default`.
+    fn validate(&self, object: &Value) -> Vec<FieldError> {
+        let (own, involved) = (object::namespace(object), object::str_at(object, "involvedObject.namespace"));
+        let fits = own == involved || (involved.is_empty() && own == "default");
+        if fits {
+            return Vec::new();
+        }
+        vec![FieldError::invalid("involvedObject.namespace", involved, "does not match event.namespace")]
+    }
+
+    fn allow_create_on_update(&self) -> bool {
+        true
+    }
+
     fn validate_name(&self, name: &str, _prefix: bool) -> Vec<String> {
         names::path_segment(name)
     }

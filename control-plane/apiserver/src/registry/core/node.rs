@@ -1,8 +1,11 @@
 //! Node: a machine that runs pods.
 
+use super::service::duplicate_shown;
 use crate::object;
+use crate::registry::check::{self, Errors};
 use crate::registry::table::{self, AGE, NAME};
-use crate::registry::{Column, Resource, Scope, Strategy, Subresource};
+use crate::registry::{Column, Part, Resource, Scope, Strategy, Subresource, keep_other_part, names};
+use crate::schema::FieldError;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -20,6 +23,47 @@ pub const RESOURCE: Resource = Resource {
 struct Node;
 
 impl Strategy for Node {
+    /// What a node has it can give away, unless it says otherwise.
+    fn default(&self, object: &mut Value) {
+        let spec = object::map_mut(object, "spec");
+        let cidr = spec.get("podCIDR").filter(|cidr| cidr.as_str().is_some_and(|cidr| !cidr.is_empty())).cloned();
+        if let (Some(cidr), None) = (cidr, spec.get("podCIDRs")) {
+            spec.insert("podCIDRs".to_owned(), json!([cidr]));
+        }
+        let status = object::map_mut(object, "status");
+        if let (Some(capacity), None) = (status.get("capacity").cloned(), status.get("allocatable")) {
+            status.insert("allocatable".to_owned(), capacity);
+        }
+    }
+
+    fn prepare_for_update(&self, new: &mut Value, old: &Value, part: Part) {
+        keep_other_part(new, old, part);
+    }
+
+    fn validate(&self, object: &Value) -> Vec<FieldError> {
+        let mut errors = Errors::new();
+        validate_taints(object::list_at(object, "spec.taints"), &mut errors);
+        for (index, cidr) in object::list_at(object, "spec.podCIDRs").iter().filter_map(Value::as_str).enumerate() {
+            if cidr.parse::<ipnet::IpNet>().is_err() {
+                let detail = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+                errors.push(FieldError::invalid(format!("spec.podCIDRs[{index}]"), cidr, detail));
+            }
+        }
+        errors
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, _part: Part) -> Vec<FieldError> {
+        let mut errors = self.validate(new);
+        for (list, name) in [("podCIDRs", "podCIDR"), ("providerID", "providerID")] {
+            let (value, before) = (&new["spec"][list], &old["spec"][list]);
+            if !before.is_null() && before != value {
+                let detail = format!("node updates may not change {name} except from \"\" to valid");
+                errors.push(FieldError::forbidden(format!("spec.{list}"), detail));
+            }
+        }
+        errors
+    }
+
     fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
         let unschedulable = object::at(object, "spec.unschedulable") == Some(&Value::Bool(true));
         vec![("spec.unschedulable", unschedulable.to_string())]
@@ -93,4 +137,58 @@ fn roles(node: &Value) -> String {
 fn address<'a>(node: &'a Value, kind: &str) -> &'a str {
     let found = object::list_at(node, "status.addresses").iter().find(|address| address["type"] == kind);
     table::or_none(found.map_or("", |address| object::str_at(address, "address")))
+}
+
+fn validate_taints(taints: &[Value], errors: &mut Errors) {
+    for (index, taint) in taints.iter().enumerate() {
+        let path = format!("spec.taints[{index}]");
+        let text = |field| object::str_at(taint, field);
+        check::messages(&format!("{path}.key"), text("key"), names::qualified_name(text("key")), errors);
+        let broken = names::label_value(text("value"));
+        if !broken.is_empty() {
+            errors.push(FieldError::invalid(format!("{path}.value"), text("value"), broken.join(";")));
+        }
+        let effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+        check::required_one_of(taint, &path, "effect", &effects, errors);
+        let same = |other: &Value| other["key"] == taint["key"] && other["effect"] == taint["effect"];
+        if taints[..index].iter().any(same) {
+            let shown = format!(
+                "core.Taint{{Key:{:?}, Value:{:?}, Effect:{:?}, TimeAdded:<nil>}}",
+                text("key"),
+                text("value"),
+                text("effect")
+            );
+            errors.push(duplicate_shown(path, shown));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::check::shown_errors;
+    use expect_test::expect;
+
+    #[test]
+    fn what_it_has_it_can_give() {
+        let mut node = json!({"spec": {"podCIDR": "10.1.0.0/24"}, "status": {"capacity": {"cpu": "4"}}});
+        Node.default(&mut node);
+        assert_eq!(node["spec"]["podCIDRs"], json!(["10.1.0.0/24"]));
+        assert_eq!(node["status"]["allocatable"], json!({"cpu": "4"}));
+    }
+
+    #[test]
+    fn taints_and_addresses_are_checked() {
+        let taint = json!({"key": "k", "effect": "NoSchedule"});
+        let old = json!({"spec": {"podCIDRs": ["10.1.0.0/24"]}});
+        let new =
+            json!({"spec": {"taints": [taint, taint, {"key": "", "effect": "Never"}], "podCIDRs": ["10.2.0.0/24"]}});
+        expect![[r#"
+            spec.taints[1]: Duplicate value: core.Taint{Key:"k", Value:"", Effect:"NoSchedule", TimeAdded:<nil>}
+            spec.taints[2].key: Invalid value: "": name part must be non-empty
+            spec.taints[2].key: Invalid value: "": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')
+            spec.taints[2].effect: Unsupported value: "Never": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"
+            spec.podCIDRs: Forbidden: node updates may not change podCIDR except from "" to valid"#]]
+        .assert_eq(&shown_errors(&Node.validate_update(&new, &old, Part::Main)));
+    }
 }

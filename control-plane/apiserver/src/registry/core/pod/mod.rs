@@ -184,3 +184,8 @@ fn keep_all_but(new: &mut Value, old: &Value, field: &str) {
         new["metadata"] = metadata;
     }
 }
+
+/// Warnings about the template of a workload.
+pub fn warnings_of_template(workload: &Value) -> Vec<String> {
+    warnings::of_spec(&workload["spec"]["template"]["spec"], "spec.template.spec")
+}

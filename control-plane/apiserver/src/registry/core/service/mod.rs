@@ -2,9 +2,16 @@
 
 use crate::object;
 use crate::registry::table::{self, AGE, NAME};
-use crate::registry::{Column, PROXY_VERBS, Resource, Strategy, Subresource, names};
+use crate::registry::{Column, PROXY_VERBS, Part, Resource, Strategy, Subresource, keep_other_part, names};
+use crate::schema::FieldError;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+
+pub mod allocation;
+mod defaults;
+mod validation;
+
+pub(in crate::registry) use validation::{duplicate_shown, ordinary_ip};
 
 /// Discovery facts of Services.
 pub const RESOURCE: Resource = Resource {
@@ -17,6 +24,44 @@ pub const RESOURCE: Resource = Resource {
 struct Service;
 
 impl Strategy for Service {
+    fn default(&self, object: &mut Value) {
+        defaults::set_defaults(object);
+    }
+
+    fn prepare_for_create(&self, object: &mut Value) {
+        object["status"] = json!({"loadBalancer": {}});
+        defaults::normalize_new(object);
+        defaults::set_families(object);
+    }
+
+    fn prepare_for_update(&self, new: &mut Value, old: &Value, part: Part) {
+        keep_other_part(new, old, part);
+        if part != Part::Main {
+            return;
+        }
+        defaults::carry_over(new, old);
+        defaults::set_families(new);
+        if new["spec"]["type"] != "LoadBalancer" {
+            new["status"]["loadBalancer"] = json!({});
+        }
+    }
+
+    fn validate(&self, object: &Value) -> Vec<FieldError> {
+        validation::service(object)
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
+        if part == Part::Main { validation::update(new, old) } else { Vec::new() }
+    }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        let external = object["spec"]["type"] == "ExternalName";
+        if external || object::str_at(object, "spec.externalName").is_empty() {
+            return Vec::new();
+        }
+        vec!["spec.externalName is ignored when spec.type is not \"ExternalName\"".to_owned()]
+    }
+
     fn validate_name(&self, name: &str, prefix: bool) -> Vec<String> {
         names::dns1035_label(name, prefix)
     }
@@ -93,3 +138,6 @@ fn balancer_addresses(service: &Value) -> Vec<&str> {
     addresses.dedup();
     addresses
 }
+
+#[cfg(test)]
+mod tests;
