@@ -12,7 +12,7 @@
 //!
 //! Reading order: [`object`], [`schema`], [`registry`], [`patch`], then the path
 //! of a request: [`http`], [`verbs`], [`storage`], [`cache`], [`subresources`],
-//! [`discovery`].
+//! [`node_connector`], [`discovery`].
 #![forbid(unsafe_code)]
 
 pub mod admission;
@@ -21,6 +21,7 @@ pub mod bootstrap;
 pub mod cache;
 pub mod discovery;
 pub mod http;
+pub mod node_connector;
 pub mod object;
 pub mod patch;
 pub mod protobuf;
@@ -38,6 +39,7 @@ use self::http::metrics::Metrics;
 use allocate::Allocators;
 use cache::Caches;
 use ipnet::Ipv4Net;
+use node_connector::Nodes;
 use std::{net::SocketAddr, ops::RangeInclusive, sync::Arc};
 use storage::Storage;
 use wk_platform::{Clock, Entropy, TaskGroup, http::HttpService};
@@ -69,6 +71,8 @@ pub struct Server {
     pub caches: Caches,
     /// Addresses and ports of Services.
     pub allocators: Allocators,
+    /// The way to the kubelets.
+    pub nodes: Nodes,
     /// Request counts.
     pub metrics: Metrics,
     /// For timestamps.
@@ -99,6 +103,7 @@ impl ApiServer {
             storage: Storage::new(store.clone()),
             caches: Caches::start(store, &tasks),
             allocators: Allocators::new(service_cidr, node_ports, entropy.clone()),
+            nodes: Nodes::default(),
             metrics: Metrics::default(),
             clock,
             entropy,
@@ -107,6 +112,11 @@ impl ApiServer {
         });
         bootstrap::run(&server, service_cidr).await.map_err(|error| StartError(error.status().to_string()))?;
         Ok(Self { server })
+    }
+
+    /// The nodes whose kubelets are in this process register here.
+    pub fn nodes(&self) -> &Nodes {
+        &self.server.nodes
     }
 
     /// The service of the API: for a TLS listener, or for an in-process client.

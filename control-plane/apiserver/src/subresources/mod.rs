@@ -1,6 +1,17 @@
 //! Resources under resources. Those that are another view of the object go
 //! through the verbs; streams to nodes have files of their own.
 
+mod attach;
+mod exec;
+mod log;
+mod pod_connection;
+mod port_forward;
+mod proxy;
+mod stream;
+
+#[cfg(test)]
+mod tests;
+
 use crate::{
     http::{reply::Reply, status::ApiError},
     verbs::{self, Call},
@@ -13,12 +24,24 @@ pub fn is_stream(subresource: &str) -> bool {
     matches!(subresource, "log" | "exec" | "attach" | "portforward" | "proxy")
 }
 
-/// Serves a stream.
+/// Serves a stream: the one of a pod's subresources, or a proxy.
 ///
 /// # Errors
-/// 404 for those that this build does not have.
-pub async fn stream(_call: &Call, _request: Request) -> Result<Reply, ApiError> {
-    Err(ApiError::NoSuchResource)
+/// 404 without the object, 400 when it cannot be streamed from as it is, else
+/// that its node cannot be reached.
+pub async fn stream(call: &Call, request: Request) -> Result<Reply, ApiError> {
+    let (server, namespace, name) = (&*call.server, call.namespace(), call.info.name.as_str());
+    let response = match (call.row.plural, call.info.subresource.as_str()) {
+        ("pods", "log") => log::log(server, request, namespace, name).await?,
+        ("pods", "exec") => exec::exec(server, request, namespace, name).await?,
+        ("pods", "attach") => attach::attach(server, request, namespace, name).await?,
+        ("pods", "portforward") => port_forward::port_forward(server, request, namespace, name).await?,
+        ("pods", "proxy") => proxy::pod(server, request, namespace, name, &call.info.rest).await?,
+        ("services", "proxy") => proxy::service(server, request, namespace, name, &call.info.rest).await?,
+        ("nodes", "proxy") => proxy::node(server, request, name, &call.info.rest).await?,
+        _ => return Err(ApiError::NoSuchResource),
+    };
+    Ok(Reply::response(response))
 }
 
 /// Serves any other subresource.
