@@ -26,7 +26,7 @@ use tokio::{
 };
 use wk_cri::{ContainerConfig, ContainerId, ContainerState, ContainerStats, ContainerStatus, Error, Filter, UnixNanos};
 use wk_images::ImageRecord;
-use wk_network::{PodPort, SocketInfo, SocketState};
+use wk_network::PodPort;
 
 /// Exit codes of a guest that is ended: 128 and the signal.
 const TERMINATED: i32 = 143;
@@ -201,7 +201,7 @@ impl Container {
         if self.stop_by.borrow().is_some_and(|deadline| deadline <= Instant::now()) {
             return Ending::Killed;
         }
-        if !stop_listening(port) {
+        if !port.stop_listening() {
             return Ending::Terminated;
         }
         tokio::select! {
@@ -278,14 +278,6 @@ fn exited(
 ) -> ContainerState {
     let (reason, message) = (reason.to_owned(), message.to_owned());
     ContainerState::Exited { started_at, finished_at, exit_code, reason, message }
-}
-
-/// Closes the pod's listeners; false when there was none.
-fn stop_listening(port: &PodPort) -> bool {
-    let is_listener = |socket: &SocketInfo| matches!(socket.state, SocketState::Listening { .. });
-    let listens = port.sockets().iter().any(is_listener);
-    port.stop_listening();
-    listens
 }
 
 async fn stop_asked(stop_by: &mut watch::Receiver<Option<Instant>>) {

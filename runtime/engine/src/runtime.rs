@@ -261,6 +261,7 @@ impl Shared {
             .sandbox
             .port()
             .ok_or_else(|| Error::FailedPrecondition(format!("sandbox {} is not ready", container.sandbox.id.0)))?;
+        let port = port.member(); // so that stopping this container spares its siblings' listeners
         container.claim_start(self.now())?;
         let guest = match self.ready_guest(container, program, port.clone()) {
             Ok(guest) => guest,

@@ -23,7 +23,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -41,6 +41,16 @@ pub struct PodConfig {
 #[derive(Clone)]
 pub struct PodPort {
     owner: Arc<Owner>,
+    user: User,
+}
+
+/// Which user of a pod's port opened a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum User {
+    /// The owner of the pod, who may close all of them.
+    Pod,
+    /// One of those that share it, by a number of its own.
+    Member(u64),
 }
 
 /// Closes the pod when its last owner goes. Sockets hold the [`Pod`] only, so
@@ -57,11 +67,18 @@ impl Drop for Owner {
 
 impl PodPort {
     pub(crate) fn new(pod: Arc<Pod>) -> Self {
-        Self { owner: Arc::new(Owner { pod }) }
+        Self { owner: Arc::new(Owner { pod }), user: User::Pod }
     }
 
     pub(crate) fn pod(&self) -> &Arc<Pod> {
         &self.owner.pod
+    }
+
+    /// The same pod for one of those that share it (a container), which can be
+    /// told to stop listening without the others.
+    pub fn member(&self) -> Self {
+        let number = self.pod().members.fetch_add(1, Ordering::Relaxed);
+        Self { owner: self.owner.clone(), user: User::Member(number) }
     }
 
     /// The pod's address.
@@ -79,7 +96,7 @@ impl PodPort {
     /// # Errors
     /// `QuotaExceeded` at the limit, `NetworkDown` when the pod was closed.
     pub fn tcp_socket(&self) -> io::Result<TcpSocket> {
-        TcpSocket::new(self.pod())
+        TcpSocket::new(self.pod(), self.user)
     }
 
     /// A new unbound UDP socket, counted against the pod's limit.
@@ -131,10 +148,11 @@ impl PodPort {
         self.pod().budget.used()
     }
 
-    /// Closes all listeners: their owners wake with `ConnectionAborted`. Open
-    /// connections go on. The polite first step of stopping a pod.
-    pub fn stop_listening(&self) {
-        self.pod().stop_listening();
+    /// Closes the listeners of this [`PodPort::member`], or of all: their owners
+    /// wake with `ConnectionAborted`. Open connections go on. The polite first
+    /// step of stopping a pod. Whether there was one to close.
+    pub fn stop_listening(&self) -> bool {
+        self.pod().stop_listening(self.user)
     }
 
     /// Closes everything now; again is not an error.
@@ -155,6 +173,7 @@ pub(crate) struct Pod {
     pub budget: Arc<Budget>,
     flows: Mutex<Flows>,
     sockets: AtomicUsize,
+    members: AtomicU64,
     sockets_max: usize,
     closed: AtomicBool,
 }
@@ -187,6 +206,7 @@ impl Pod {
             udp: Mutex::default(),
             flows: Mutex::default(),
             sockets: AtomicUsize::new(0),
+            members: AtomicU64::new(0),
             sockets_max,
             closed: AtomicBool::new(false),
         }
@@ -293,9 +313,10 @@ impl Pod {
         self.udp.lock().receivers().map(|(scope, port, inbox)| (scope, port, inbox.queued_bytes())).collect()
     }
 
-    fn stop_listening(&self) {
+    fn stop_listening(&self, user: User) -> bool {
         let listening: Vec<_> = self.tcp.lock().receivers().map(|(_, _, backlog)| backlog.clone()).collect();
-        listening.iter().for_each(|backlog| backlog.abort());
+        let own = listening.iter().filter(|backlog| user == User::Pod || backlog.user == user);
+        own.map(|backlog| backlog.abort()).count() > 0
     }
 
     fn close(&self) {
@@ -307,7 +328,7 @@ impl Pod {
         // order before they are reset, and peers would take that for the end.
         let open: Vec<_> = self.flows.lock().open.values().map(|open| open.flow.clone()).collect();
         open.iter().for_each(|flow| flow.reset());
-        self.stop_listening();
+        self.stop_listening(User::Pod);
         let inboxes: Vec<_> = self.udp.lock().receivers().map(|(_, _, inbox)| inbox.clone()).collect();
         inboxes.iter().for_each(|inbox| inbox.abort());
     }

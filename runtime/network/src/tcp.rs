@@ -6,7 +6,7 @@
 
 use crate::{
     connection::Connection,
-    pod::{Pod, PortLease, SocketSlot},
+    pod::{Pod, PortLease, SocketSlot, User},
 };
 use parking_lot::Mutex;
 use std::{
@@ -24,14 +24,15 @@ pub const BACKLOG_MAX: usize = 4096;
 /// A socket that is neither listening nor connected.
 pub struct TcpSocket {
     pub(crate) pod: Arc<Pod>,
+    user: User,
     pub(crate) slot: SocketSlot,
     pub(crate) bound: Option<PortLease>,
 }
 
 impl TcpSocket {
-    pub(crate) fn new(pod: &Arc<Pod>) -> io::Result<Self> {
+    pub(crate) fn new(pod: &Arc<Pod>, user: User) -> io::Result<Self> {
         pod.check_open()?;
-        Ok(Self { pod: pod.clone(), slot: SocketSlot::take(pod)?, bound: None })
+        Ok(Self { pod: pod.clone(), user, slot: SocketSlot::take(pod)?, bound: None })
     }
 
     /// Holds an address of the pod; port 0 is any free one. Gives what was
@@ -61,7 +62,7 @@ impl TcpSocket {
     /// `InvalidInput` when the socket is not bound, `NetworkDown`.
     pub fn listen(self, backlog: usize) -> io::Result<TcpListener> {
         let lease = self.bound.ok_or(io::ErrorKind::InvalidInput)?;
-        let queue = Arc::new(Backlog::new(backlog.clamp(1, BACKLOG_MAX)));
+        let queue = Arc::new(Backlog::new(self.user, backlog.clamp(1, BACKLOG_MAX)));
         self.pod.tcp.lock().receive(lease.scope, lease.port, queue.clone());
         // After becoming visible: a pod that closes either saw the listener
         // and aborts it, or had set its flag before this looks.
@@ -119,6 +120,8 @@ impl TcpListener {
 
 /// Connections waiting to be accepted at one listener.
 pub(crate) struct Backlog {
+    /// Who listens.
+    pub user: User,
     state: Mutex<State>,
 }
 
@@ -130,8 +133,9 @@ struct State {
 }
 
 impl Backlog {
-    fn new(max: usize) -> Self {
-        Self { state: Mutex::new(State { waiting: VecDeque::new(), max, aborted: false, acceptor: None }) }
+    fn new(user: User, max: usize) -> Self {
+        let state = State { waiting: VecDeque::new(), max, aborted: false, acceptor: None };
+        Self { user, state: Mutex::new(state) }
     }
 
     /// Queues a connection, or gives it back when there is no room or nobody to

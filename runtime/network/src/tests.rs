@@ -148,11 +148,28 @@ async fn stopping_wakes_the_acceptor_and_spares_open_connections() {
     let mut listener = server.listen(address(ANY), 8).expect("free");
     let mut near = server.connect(address(LOOPBACK)).await.expect("listening");
     let mut far = listener.accept().await.expect("connected");
-    let (accepted, ()) = tokio::join!(listener.accept(), async { server.stop_listening() });
+    let (accepted, closed) = tokio::join!(listener.accept(), async { server.stop_listening() });
+    assert!(closed);
     assert_eq!(accepted.err().map(|error| error.kind()), Some(ConnectionAborted));
     assert_eq!(connect_error(&server, address(LOOPBACK)).await, Some(ConnectionRefused));
     far.write_all(b"bye").await.expect("still open");
     near.read_exact(&mut [0; 3]).await.expect("still open");
+}
+
+#[tokio::test]
+async fn a_member_stops_listening_without_the_others() {
+    let network = network();
+    let server = pod(&network);
+    let (first, second) = (server.member(), server.member());
+    let mut ended = first.listen(address("0.0.0.0:80"), 8).expect("free");
+    let mut going_on = second.listen(address("0.0.0.0:81"), 8).expect("free");
+    assert!(first.stop_listening());
+    assert_eq!(ended.accept().await.err().map(|error| error.kind()), Some(ConnectionAborted));
+    let _near = second.connect(at(&server, 81)).await.expect("still listening");
+    going_on.accept().await.expect("connected");
+    drop(ended);
+    assert!(!first.stop_listening(), "nothing is left to close");
+    assert!(server.stop_listening(), "the pod closes those of all members");
 }
 
 #[tokio::test]

@@ -65,6 +65,54 @@ async fn a_server_that_is_asked_to_stop_ends_politely() {
 }
 
 #[tokio::test]
+async fn stopping_a_container_spares_its_siblings_listeners() {
+    let node = Node::start();
+    let sandbox = node.sandbox("pair").await;
+    node.start_in(&sandbox, container("hello-kiamol", &[])).await;
+    let echo = node.start_in(&sandbox, container("tcp-echo", &[])).await;
+    drop(connect(&node, &sandbox, 7).await);
+    assert!(get(&node, &sandbox, "/").await.starts_with("HTTP/1.1 200"));
+    node.runtime.stop_container(&echo, PATIENCE).await.unwrap();
+    assert!(node.exit(&echo).await.is(0, "Completed"));
+    assert!(get(&node, &sandbox, "/").await.starts_with("HTTP/1.1 200"));
+}
+
+/// The request is half said when the server is asked to end, so it goes on.
+#[tokio::test]
+async fn a_server_that_does_not_end_is_ended_after_its_grace() {
+    let node = Node::start();
+    let sandbox = node.sandbox("slow").await;
+    let server = node.start_in(&sandbox, container("hello-kiamol", &[])).await;
+    let mut stream = connect(&node, &sandbox, 80).await;
+    stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    // An answer to a later request says that the server has seen the earlier one.
+    get(&node, &sandbox, "/").await;
+    node.runtime.stop_container(&server, Duration::from_millis(50)).await.unwrap();
+    let exit = node.exit(&server).await;
+    assert!(exit.is(137, "Error"), "{exit:?}");
+    assert!(stream.read_u8().await.is_err(), "its connections went with it");
+}
+
+#[tokio::test]
+async fn a_request_that_is_half_said_is_still_answered() {
+    let node = Node::start();
+    let sandbox = node.sandbox("polite").await;
+    let server = node.start_in(&sandbox, container("hello-kiamol", &[])).await;
+    let mut stream = connect(&node, &sandbox, 80).await;
+    stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    get(&node, &sandbox, "/").await;
+    let mut response = String::new();
+    let asking = async {
+        stream.write_all(b"\r\n").await.unwrap();
+        stream.read_to_string(&mut response).await.unwrap();
+    };
+    let (stopped, ()) = tokio::join!(node.runtime.stop_container(&server, PATIENCE), asking);
+    stopped.unwrap();
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+    assert!(node.exit(&server).await.is(0, "Completed"));
+}
+
+#[tokio::test]
 async fn two_containers_of_a_pod_meet_on_localhost() {
     let node = Node::start();
     let sandbox = node.sandbox("pair").await;
