@@ -18,6 +18,7 @@ use wk_platform::{Entropy, UserInfo};
 mod namespace_lifecycle;
 mod node_taints;
 mod priority;
+mod runtime_class;
 mod service_account;
 mod toleration_seconds;
 
@@ -122,6 +123,7 @@ pub async fn admit(
             service_account::admit(request, object, lookup, entropy).await?;
             priority::admit_create(object, lookup).await?;
             toleration_seconds::admit(object);
+            runtime_class::admit(object, lookup).await?;
         }
         ("pods", Operation::Update) => {
             priority::admit_update(object, old);

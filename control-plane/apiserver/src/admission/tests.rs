@@ -88,6 +88,8 @@ async fn what_is_missing_is_named() {
     .await;
     let class = json!({"spec": {"priorityClassName": "ghost"}});
     check_refusal("pods", "ns", class, expect!["no PriorityClass with name ghost was found"]).await;
+    let runtime = json!({"spec": {"runtimeClassName": "ghost"}});
+    check_refusal("pods", "ns", runtime, expect![[r#"pod rejected: RuntimeClass "ghost" not found"#]]).await;
     check_refusal("configmaps", "nowhere", json!({}), expect![[r#"namespaces "nowhere" not found"#]]).await;
     check_refusal(
         "configmaps",

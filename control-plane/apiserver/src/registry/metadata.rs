@@ -21,17 +21,48 @@ pub fn validate(resource: &Resource, object: &Value) -> Vec<FieldError> {
 }
 
 /// All that is wrong with the metadata of a new version of `old`.
+///
+/// Upstream looks at it three times (as at a new object, as at an update, and
+/// once more from the kind's own validation) and reports what it finds each time.
 pub fn validate_update(object: &Value, old: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     validate_free_parts(object, &mut errors);
+    for _ in 0..2 {
+        validate_changes(object, old, &mut errors);
+    }
+    errors
+}
+
+fn validate_changes(object: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+    if !object::metadata_str(old, "deletionTimestamp").is_empty() {
+        let before = object::list_at(old, "metadata.finalizers");
+        let is_new = |finalizer: &&Value| !before.contains(finalizer);
+        let added: Vec<Value> = object::list_at(object, "metadata.finalizers").iter().filter(is_new).cloned().collect();
+        if !added.is_empty() {
+            let detail = format!(
+                "no new finalizers can be added if the object is being deleted, found new finalizers {}",
+                super::check::shown_strings(&added)
+            );
+            errors.push(FieldError::forbidden("metadata.finalizers", detail));
+        }
+    }
     for field in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         let (new_value, old_value) = (object::metadata(object).get(field), object::metadata(old).get(field));
         if new_value.unwrap_or(&Value::Null) != old_value.unwrap_or(&Value::Null) {
-            let value = new_value.cloned().unwrap_or_else(|| Value::from(""));
-            errors.push(FieldError::invalid(format!("metadata.{field}"), value, IMMUTABLE));
+            let field = format!("metadata.{field}");
+            errors.push(match new_value.and_then(go_time) {
+                Some(shown) => invalid_shown(field, &shown, IMMUTABLE),
+                None => FieldError::invalid(field, new_value.cloned().unwrap_or_default(), IMMUTABLE),
+            });
         }
     }
-    errors
+    validate_labels_and_owners(object, errors);
+}
+
+/// A time as Go prints it; `None` for anything else.
+fn go_time(value: &Value) -> Option<String> {
+    let time = value.as_str()?.parse::<jiff::Timestamp>().ok()?;
+    Some(time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string())
 }
 
 /// What is said about a field that cannot change.
@@ -68,12 +99,16 @@ fn validate_namespace(resource: &Resource, object: &Value, errors: &mut Vec<Fiel
 }
 
 fn validate_free_parts(object: &Value, errors: &mut Vec<FieldError>) {
+    validate_labels_and_owners(object, errors);
+    validate_finalizers(object::list_at(object, "metadata.finalizers"), errors);
+}
+
+fn validate_labels_and_owners(object: &Value, errors: &mut Vec<FieldError>) {
     let metadata = object::metadata(object);
     labels(metadata.get("labels").and_then(Value::as_object), "metadata.labels", errors);
     annotations(metadata.get("annotations").and_then(Value::as_object), "metadata.annotations", errors);
     let owners = metadata.get("ownerReferences").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     validate_owners(owners, errors);
-    validate_finalizers(object::list_at(object, "metadata.finalizers"), errors);
 }
 
 /// Why these are no labels; `path` names them.
@@ -207,6 +242,20 @@ mod tests {
                 metadata.ownerReferences.name: Invalid value: "": name must not be empty
                 metadata.ownerReferences.uid: Invalid value: "": uid must not be empty
                 metadata.finalizers[0]: Invalid value: "plain": name is neither a standard finalizer name nor is it fully qualified"#]],
+        );
+    }
+
+    #[test]
+    fn a_dying_object_gets_no_new_finalizers() {
+        let old =
+            json!({"metadata": {"name": "a", "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["a/b"]}});
+        let mut new = old.clone();
+        assert_eq!(validate_update(&new, &old), []);
+        new["metadata"]["finalizers"] = json!(["a/b", "a/c"]);
+        assert_eq!(
+            validate_update(&new, &old)[0].to_string(),
+            "metadata.finalizers: Forbidden: no new finalizers can be \
+            added if the object is being deleted, found new finalizers []string{\"a/c\"}"
         );
     }
 

@@ -96,12 +96,12 @@ mod tests {
 
     #[test]
     fn addresses_are_ordinary_and_ports_have_names() {
-        let mut object = json!({"subsets": [{}, {"addresses": [{"ip": "127.0.0.1"}, {"ip": "x"}],
+        let mut object = json!({"subsets": [{}, {"addresses": [{"ip": "169.254.0.1"}, {"ip": "x"}],
             "ports": [{"name": "a", "port": 1}, {"port": 2}]}]});
         Endpoints.default(&mut object);
         expect![[r#"
             subsets[0]: Required value: must specify `addresses` or `notReadyAddresses`
-            subsets[1].addresses[0].ip: Invalid value: "127.0.0.1": may not be in the loopback range (127.0.0.0/8, ::1/128)
+            subsets[1].addresses[0].ip: Invalid value: "169.254.0.1": may not be in the link-local range (169.254.0.0/16, fe80::/10)
             subsets[1].addresses[1].ip: Invalid value: "x": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)
             subsets[1].ports[1].name: Required value"#]]
         .assert_eq(&shown_errors(&Endpoints.validate(&object)));

@@ -2,6 +2,7 @@
 //! the strategy; see [`printer`] for what `get` shows.
 
 use crate::object;
+use crate::registry::defaults::each;
 use crate::registry::{Column, PART_VERBS, PROXY_VERBS, Part, Resource, Strategy, Subresource, keep_other_part};
 use crate::schema::FieldError;
 use jiff::Timestamp;
@@ -67,6 +68,7 @@ impl Strategy for Pod {
         }
         object["status"] = status;
         drop_disabled(object);
+        set_apparmor_annotations(object);
     }
 
     fn prepare_for_update(&self, new: &mut Value, old: &Value, part: Part) {
@@ -158,8 +160,58 @@ pub fn template_drop_disabled(spec: &mut serde_json::Map<String, Value>) {
     for field in ["hostUsers", "resourceClaims", "resources"] {
         spec.remove(field);
     }
+    let images = remove_image_volumes(spec);
     for field in ["containers", "initContainers", "ephemeralContainers"] {
-        crate::registry::defaults::each(spec, field, |container| drop(container.remove("resizePolicy")));
+        each(spec, field, |container| {
+            container.remove("resizePolicy");
+            let Some(mounts) = container.get_mut("volumeMounts").and_then(Value::as_array_mut) else { return };
+            mounts.retain(|mount| !images.contains(&mount["name"]));
+            if mounts.is_empty() {
+                container.remove("volumeMounts");
+            }
+        });
+    }
+}
+
+/// Names of the volumes that are images, which are gone then.
+fn remove_image_volumes(spec: &mut serde_json::Map<String, Value>) -> Vec<Value> {
+    let Some(volumes) = spec.get_mut("volumes").and_then(Value::as_array_mut) else { return Vec::new() };
+    let names = volumes.iter().filter(|volume| volume["image"].is_object()).map(|volume| volume["name"].clone());
+    let names = names.collect::<Vec<_>>();
+    volumes.retain(|volume| !volume["image"].is_object());
+    if volumes.is_empty() {
+        spec.remove("volumes");
+    }
+    names
+}
+
+/// Older nodes read AppArmor profiles from annotations, so the server writes
+/// both (upstream: `applyAppArmorVersionSkew`).
+fn set_apparmor_annotations(pod: &mut Value) {
+    const PREFIX: &str = "container.apparmor.security.beta.kubernetes.io/";
+    let of_pod = pod["spec"]["securityContext"]["appArmorProfile"].clone();
+    let mut annotations = Vec::new();
+    for field in ["spec.initContainers", "spec.containers"] {
+        for container in object::list_at(pod, field) {
+            let own = &container["securityContext"]["appArmorProfile"];
+            let profile = if own.is_object() { own } else { &of_pod };
+            let text = match object::str_at(profile, "type") {
+                "Unconfined" => "unconfined".to_owned(),
+                "RuntimeDefault" => "runtime/default".to_owned(),
+                "Localhost" => format!("localhost/{}", object::str_at(profile, "localhostProfile")),
+                _ => continue,
+            };
+            annotations.push((format!("{PREFIX}{}", object::str_at(container, "name")), text));
+        }
+    }
+    if annotations.is_empty() {
+        return;
+    }
+    let map = object::metadata_mut(pod).entry("annotations").or_insert_with(|| json!({}));
+    if let Some(map) = map.as_object_mut() {
+        for (key, text) in annotations {
+            map.entry(key).or_insert_with(|| Value::from(text));
+        }
     }
 }
 

@@ -119,6 +119,10 @@ pub(super) fn topology_spread(spec: &Value, path: &str, errors: &mut Errors) {
         if !supported.contains(&action) {
             errors.push(FieldError::not_supported(format!("{path}.whenUnsatisfiable"), action, &supported));
         }
+        if !object::list_at(constraint, "matchLabelKeys").is_empty() && !constraint["labelSelector"].is_object() {
+            let detail = "must not be specified when labelSelector is not set";
+            errors.push(FieldError::forbidden(format!("{path}.matchLabelKeys"), detail));
+        }
         check::one_of(constraint, &path, "nodeAffinityPolicy", &["Honor", "Ignore"], errors);
         check::one_of(constraint, &path, "nodeTaintsPolicy", &["Honor", "Ignore"], errors);
         check::label_selector(&constraint["labelSelector"], &format!("{path}.labelSelector"), errors);

@@ -38,6 +38,10 @@ pub(super) fn service(service: &Value) -> Errors {
     for (index, ip) in object::list_at(spec, "externalIPs").iter().enumerate() {
         let (ip, field) = (ip.as_str().unwrap_or_default(), format!("spec.externalIPs[{index}]"));
         if check::ip_address(&field, ip, &mut errors) {
+            if ip.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback()) {
+                let detail = "may not be in the loopback range (127.0.0.0/8, ::1/128)";
+                errors.push(FieldError::invalid(field.as_str(), ip, detail));
+            }
             ordinary_ip(&field, ip, &mut errors);
         }
     }
@@ -182,7 +186,8 @@ fn families(spec: &Value, errors: &mut Errors) {
     check::one_of(spec, "spec", "ipFamilyPolicy", &policies, errors);
 }
 
-/// An address that endpoints and external addresses can be.
+/// An address that endpoints and external addresses can be. Unlike upstream,
+/// endpoints may be on the loopback: that is where our own server listens.
 pub(in crate::registry) fn ordinary_ip(field: &str, address: &str, errors: &mut Errors) {
     let Ok(ip) = address.parse::<std::net::IpAddr>() else { return };
     let link_local = match ip {
@@ -196,9 +201,6 @@ pub(in crate::registry) fn ordinary_ip(field: &str, address: &str, errors: &mut 
     let mut refuse = |detail: &str| errors.push(FieldError::invalid(field, address, detail));
     if ip.is_unspecified() {
         refuse("may not be unspecified (0.0.0.0 or ::)");
-    }
-    if ip.is_loopback() {
-        refuse("may not be in the loopback range (127.0.0.0/8, ::1/128)");
     }
     if link_local {
         refuse("may not be in the link-local range (169.254.0.0/16, fe80::/10)");
