@@ -3,7 +3,7 @@
 
 mod groups;
 mod health;
-mod version;
+pub mod version;
 
 use crate::{
     Server,

@@ -6,6 +6,7 @@ use super::{
     status::ApiError,
 };
 use crate::{
+    protobuf,
     registry::{self, Resource},
     schema::{self, DecodeError, Decoded, FieldValidation},
 };
@@ -100,8 +101,16 @@ pub fn name_type(expected: Expected<'_>, object: &mut Value) {
     }
 }
 
-fn protobuf(expected: Expected<'_>, _body: &[u8]) -> Result<Decoded, ApiError> {
-    Err(expected.refused(expected.version, expected.kind, "protobuf is not understood"))
+/// Protobuf says its kind in its frame, and cannot have unknown fields.
+fn protobuf(expected: Expected<'_>, body: &[u8]) -> Result<Decoded, ApiError> {
+    let refused = |why: &dyn std::fmt::Display| expected.refused(expected.version, expected.kind, why);
+    let object = protobuf::decode(body).map_err(|error| refused(&error))?;
+    let text = |field: &str| Cow::Owned(crate::object::str_at(&object, field).to_owned());
+    check_type(expected, &TypeMeta { api_version: text("apiVersion"), kind: text("kind") })?;
+    let decoded = schema::normalize(expected.definition, object, FieldValidation::Ignore);
+    let mut decoded = decoded.map_err(|error| refused(&error))?;
+    name_type(expected, &mut decoded.object);
+    Ok(decoded)
 }
 
 #[derive(Default, Deserialize)]
@@ -164,7 +173,7 @@ fn yaml_to_json(expected: Expected<'_>, body: &[u8]) -> Result<Vec<u8>, ApiError
 }
 
 /// libyaml's message without the position that Go's port leaves out.
-fn go_yaml_error(text: &str) -> &str {
+pub fn go_yaml_error(text: &str) -> &str {
     text.split(" at line ").next().unwrap_or(text)
 }
 

@@ -6,7 +6,7 @@ use super::{
     negotiate::{Accepted, Format, Shape},
     status::ApiError,
 };
-use crate::{object, registry::Resource, storage::Encoded};
+use crate::{object, protobuf, registry::Resource, storage::Encoded};
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
@@ -279,6 +279,11 @@ fn list_on_wire(row: &Resource, list: &List) -> Bytes {
 
 fn serialised(value: &Value, format: Format) -> Result<Rendered, ApiError> {
     let internal = |error: &dyn std::fmt::Display| ApiError::Internal(error.to_string());
+    if format == Format::Protobuf
+        && let Ok(bytes) = protobuf::encode(value)
+    {
+        return Ok(Rendered::Bytes(bytes.into(), Format::Protobuf));
+    }
     let (bytes, format) = match format {
         Format::Yaml => (serde_yaml::to_string(value).map_err(|error| internal(&error))?.into_bytes(), Format::Yaml),
         // What has no protobuf form is given as JSON, which every client that

@@ -2,11 +2,15 @@
 //! through the verbs; streams to nodes have files of their own.
 
 mod attach;
+mod binding;
+mod eviction;
 mod exec;
+mod finalize;
 mod log;
 mod pod_connection;
 mod port_forward;
 mod proxy;
+mod scale;
 mod stream;
 
 #[cfg(test)]
@@ -53,6 +57,12 @@ pub async fn serve(call: &Call, body: Bytes) -> Result<Reply, ApiError> {
         ("status" | "ephemeralcontainers" | "resize", "get") => verbs::get::get(call).await,
         ("status" | "ephemeralcontainers" | "resize", "update") => verbs::update::update(call, body).await,
         ("status" | "ephemeralcontainers" | "resize", "patch") => verbs::patch::patch(call, body).await,
+        ("scale", "get") => scale::get(call).await,
+        ("scale", "update") => scale::update(call, body).await,
+        ("scale", "patch") => scale::patch(call, body).await,
+        ("binding", "create") => binding::create(call, body).await,
+        ("eviction", "create") => eviction::create(call, body).await,
+        ("finalize", "update") => finalize::update(call, body).await,
         _ => Err(ApiError::NoSuchResource),
     }
 }

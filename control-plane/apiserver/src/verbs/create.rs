@@ -52,10 +52,10 @@ pub async fn create_object(
     managed: Managed,
     warnings: &mut Vec<String>,
 ) -> Result<Encoded, ApiError> {
-    admit::admit(call, &mut object, None).await?;
     if managed == Managed::ByUpdate {
-        manage(call, None, &mut object, options)?;
+        manage(call, None, &mut object, options);
     }
+    admit::admit(call, &mut object, None).await?;
     metadata::fill_new(call.row, &mut object, &call.server.entropy, call.server.clock.now_seconds())?;
     call.row.strategy.prepare_for_create(&mut object);
     let generated = metadata::generate_name(&mut object, &call.server.entropy);

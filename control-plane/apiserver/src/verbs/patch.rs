@@ -1,6 +1,11 @@
 //! Patching objects: the four kinds of patch share the steps of an update.
 
-use super::{Call, create::Managed, options::WriteOptions, update::update_object};
+use super::{
+    Call,
+    create::{Managed, create_object},
+    options::WriteOptions,
+    update::update_object,
+};
 use crate::{
     http::{
         body, negotiate,
@@ -8,10 +13,11 @@ use crate::{
         status::{ApiError, Details, Target},
     },
     object,
-    patch::{self, Error},
+    patch::{self, Error, managed_fields},
     schema::{self, Decoded, FieldError},
 };
 use bytes::Bytes;
+use http::StatusCode;
 use serde_json::Value;
 
 /// The body of a patch, by its content type.
@@ -19,6 +25,7 @@ enum Patch {
     Json(Bytes),
     Merge(Bytes),
     Strategic(Value),
+    Apply(Value),
 }
 
 /// `PATCH …/{name}` and `PATCH …/{name}/status`
@@ -28,14 +35,35 @@ enum Patch {
 pub async fn patch(call: &Call, body: Bytes) -> Result<Reply, ApiError> {
     let options = WriteOptions::parse("PatchOptions", &call.query, &call.headers)?;
     let patch = Patch::read(call, body)?;
-    if options.force.is_some() {
-        let error = FieldError::forbidden("force", "may not be specified for non-apply patch");
-        return Err(ApiError::invalid_option("PatchOptions", error));
-    }
+    patch.check_options(&options)?;
+    let managed = if matches!(patch, Patch::Apply(_)) { Managed::ByApply } else { Managed::ByUpdate };
     let mut warnings = Vec::new();
-    let edit = |old: &Value| patched(call, &patch, old, &options);
-    let updated = update_object(call, &options, &edit, Managed::ByUpdate, &mut warnings).await?;
-    Ok(Reply::object(call.row, updated.object).with_warnings(warnings))
+    let edit = |old: &Value| patched(call, &patch, Some(old), &options);
+    match (update_object(call, &options, &edit, managed, &mut warnings).await, &patch) {
+        (Err(ApiError::NotFound(target)), Patch::Apply(body))
+            if target == Target::object(call.row, &call.info.name) =>
+        {
+            create_by_apply(call, body, &patch, &options).await
+        }
+        (result, _) => Ok(Reply::object(call.row, result?.object).with_warnings(warnings)),
+    }
+}
+
+/// An apply of an object that does not exist creates it.
+async fn create_by_apply(call: &Call, body: &Value, patch: &Patch, options: &WriteOptions) -> Result<Reply, ApiError> {
+    let target = Target::object(call.row, &call.info.name);
+    if !call.info.subresource.is_empty() {
+        return Err(ApiError::NotFound(target));
+    }
+    if !object::uid(body).is_empty() {
+        let uid = object::uid(body);
+        let why = format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
+        return Err(ApiError::Conflict(target, why));
+    }
+    let Decoded { mut object, mut warnings } = patched(call, patch, None, options)?;
+    object::metadata_mut(&mut object).remove("resourceVersion");
+    let created = create_object(call, object, options, Managed::ByApply, &mut warnings).await?;
+    Ok(Reply::object(call.row, created).with_code(StatusCode::CREATED).with_warnings(warnings))
 }
 
 impl Patch {
@@ -46,21 +74,55 @@ impl Patch {
             "application/strategic-merge-patch+json" => {
                 Ok(Self::Strategic(patch::decode_strategic(&body).map_err(ApiError::from)?))
             }
+            "application/apply-patch+yaml" => Ok(Self::Apply(apply_body(&body)?)),
             _ => Err(ApiError::UnsupportedMediaType("415: Unsupported Media Type".to_owned(), Details::Empty)),
         }
     }
 
-    fn apply(&self, call: &Call, old: &Value) -> Result<Value, Error> {
+    /// Only an apply can be forced, and it must say who applies.
+    fn check_options(&self, options: &WriteOptions) -> Result<(), ApiError> {
+        let error = match (self, options.force) {
+            (Self::Apply(_), _) if !options.manager_given => {
+                FieldError::required("fieldManager", "is required for apply patch")
+            }
+            (Self::Json(_) | Self::Merge(_) | Self::Strategic(_), Some(_)) => {
+                FieldError::forbidden("force", "may not be specified for non-apply patch")
+            }
+            _ => return Ok(()),
+        };
+        Err(ApiError::invalid_option("PatchOptions", error))
+    }
+
+    fn apply(&self, call: &Call, old: Option<&Value>, options: &WriteOptions) -> Result<Value, Error> {
+        let definition = call.row.definition;
+        let live = old.unwrap_or(&Value::Null);
         match self {
-            Self::Json(body) => patch::json_patch(old, body),
-            Self::Merge(body) => patch::merge_patch(old, body),
-            Self::Strategic(body) => patch::strategic(call.row.definition, old, body),
+            Self::Json(body) => patch::json_patch(live, body),
+            Self::Merge(body) => patch::merge_patch(live, body),
+            Self::Strategic(body) => patch::strategic(definition, live, body),
+            Self::Apply(body) => {
+                let subresource = Some(call.info.subresource.as_str()).filter(|subresource| !subresource.is_empty());
+                let (force, now) = (options.force == Some(true), call.server.clock.now_seconds());
+                managed_fields::apply(definition, old, body, &options.field_manager, force, subresource, now)
+            }
         }
     }
 }
 
-fn patched(call: &Call, patch: &Patch, old: &Value, options: &WriteOptions) -> Result<Decoded, ApiError> {
-    let value = patch.apply(call, old)?;
+/// Apply patches are YAML, of which JSON is a part.
+fn apply_body(body: &Bytes) -> Result<Value, ApiError> {
+    let parsed: Result<Value, _> = serde_json::from_slice(body).or_else(|_| serde_yaml::from_slice(body));
+    parsed.map_err(|error| {
+        let why = body::go_yaml_error(&error.to_string()).to_owned();
+        ApiError::BadRequest(format!("error decoding YAML: error converting YAML to JSON: yaml: {why}"))
+    })
+}
+
+fn patched(call: &Call, patch: &Patch, old: Option<&Value>, options: &WriteOptions) -> Result<Decoded, ApiError> {
+    if let Patch::Apply(body) = patch {
+        call.check_name(body)?;
+    }
+    let value = patch.apply(call, old, options)?;
     let decoded = schema::normalize(call.row.definition, value.clone(), options.validation);
     let mut decoded = decoded.map_err(|error| unreadable(patch, &value, &error.to_string()))?;
     call.settle_namespace(&mut decoded.object)?;

@@ -14,6 +14,7 @@ use crate::{
         status::{ApiError, Target},
     },
     object,
+    patch::managed_fields,
     registry::metadata as rules,
     schema::Decoded,
     storage::{self, Done, Encoded, Update, Updated, Written},
@@ -133,10 +134,10 @@ async fn finished(
 ) -> Result<Value, ApiError> {
     let (row, part) = (call.row, part_of(&call.info.subresource));
     check_version(call, &new, old)?;
-    admit::admit(call, &mut new, Some(old)).await?;
     if managed == Managed::ByUpdate {
-        manage(call, Some(old), &mut new, options)?;
+        manage(call, Some(old), &mut new, options);
     }
+    admit::admit(call, &mut new, Some(old)).await?;
     row.strategy.prepare_for_update(&mut new, old, part);
     metadata::keep_system_fields(&mut new, old);
     metadata::bump_generation(row, &mut new, old);
@@ -144,7 +145,11 @@ async fn finished(
     // Upstream's kinds check the metadata once more.
     errors.extend_from_within(..);
     errors.extend(row.strategy.validate_update(&new, old, part));
-    if errors.is_empty() { Ok(new) } else { Err(ApiError::Invalid(Target::kind(row, object::name(old)), errors)) }
+    if !errors.is_empty() {
+        return Err(ApiError::Invalid(Target::kind(row, object::name(old)), errors));
+    }
+    managed_fields::keep_timestamps(old, &mut new);
+    Ok(new)
 }
 
 /// Refuses an update that was made from another version.
@@ -162,10 +167,11 @@ fn check_version(call: &Call, new: &Value, old: &Value) -> Result<(), ApiError> 
     }
 }
 
-/// Records in `metadata.managedFields` who has written what.
-///
-/// # Errors
-/// When the managed fields that the caller sent make no sense.
-pub fn manage(_call: &Call, _old: Option<&Value>, _new: &mut Value, _options: &WriteOptions) -> Result<(), ApiError> {
-    Ok(())
+/// Records in `metadata.managedFields` who has written what. `old` is `None` for
+/// a new object.
+pub fn manage(call: &Call, old: Option<&Value>, new: &mut Value, options: &WriteOptions) {
+    let row = call.row;
+    let (version, now) = (row.api_version(), call.server.clock.now_seconds());
+    let subresource = Some(call.info.subresource.as_str()).filter(|subresource| !subresource.is_empty());
+    managed_fields::track_update(row.definition, &version, old, new, &options.field_manager, subresource, now);
 }
