@@ -9,11 +9,17 @@
 //! | Controller | watches | writes |
 //! |---|---|---|
 //! | [`mod@deployment`] | Deployments, ReplicaSets, pods | ReplicaSets, Deployment status |
+//! | [`mod@endpoint_slice`] | Services, pods, nodes, EndpointSlices | EndpointSlices |
+//! | [`mod@endpoints`] | Services, pods, Endpoints | Endpoints |
 //! | [`mod@garbage_collector`] | the metadata of everything | deletions, owner references, finalizers |
 //! | [`mod@namespace`] | namespaces, pods | deletions, namespace conditions and finalizers |
+//! | [`mod@node_ipam`] | nodes | node pod addresses |
+//! | [`mod@node_lifecycle`] | nodes, leases, pods | node conditions and taints, pod readiness |
+//! | [`mod@pod_gc`] | nodes, pods | pod deletions |
 //! | [`mod@replica_set`] | ReplicaSets, pods | pods, ReplicaSet status |
 //! | [`mod@root_ca`] | namespaces, its ConfigMaps | ConfigMaps |
 //! | [`mod@service_account`] | namespaces, ServiceAccounts | ServiceAccounts |
+//! | [`mod@taint_eviction`] | nodes, pods | pod deletions |
 //!
 //! Reading order: `runner`, `replica_set`, `deployment`, the rest in any order.
 //!
@@ -23,21 +29,34 @@
 
 mod deployment;
 mod discovery;
+mod endpoint_slice;
+mod endpoints;
 mod garbage_collector;
 mod namespace;
+mod node;
+mod node_ipam;
+mod node_lifecycle;
 mod ownership;
 mod pod;
+mod pod_gc;
 mod replica_set;
 mod root_ca;
 mod runner;
 mod service_account;
+mod service_endpoints;
 mod set;
+mod taint_eviction;
 
 pub use runner::Error;
 pub use set::{ControllerSet, UnknownController};
 
+use ipnet::Ipv4Net;
 use runner::Runner;
+use std::time::Duration;
 use wk_platform::{Clock, Entropy, TaskGroup};
+
+/// How long a node may be silent before it is Unknown.
+pub const NODE_GRACE: Duration = Duration::from_secs(40);
 
 /// What the controllers are given.
 pub struct Config {
@@ -51,20 +70,28 @@ pub struct Config {
     pub enabled: ControllerSet,
     /// The certificate published in every namespace; without it none is.
     pub root_ca_pem: Option<String>,
+    /// How long a node may be silent; [`NODE_GRACE`] unless there is a reason.
+    pub node_grace: Duration,
+    /// What nodes get their pod addresses from; without it somebody else gives them.
+    pub pod_cidr: Option<Ipv4Net>,
 }
 
 /// Starts the controllers; they run until `tasks` stops. Call it inside a
 /// tokio runtime. An API server that is not there yet is waited for.
 pub fn run(config: Config, tasks: TaskGroup) {
-    let Config { client, clock, entropy, enabled, root_ca_pem } = config;
+    let Config { client, clock, entropy, enabled, root_ca_pem, node_grace, pod_cidr } = config;
     let mut runner = Runner::new(client, clock, entropy, tasks);
     type Register = fn(&mut Runner);
     let table: &[(&str, Register)] = &[
         ("deployment-controller", deployment::register),
+        ("endpoints-controller", endpoints::register),
+        ("endpointslice-controller", endpoint_slice::register),
         ("garbage-collector-controller", garbage_collector::register),
         ("namespace-controller", namespace::register),
+        ("pod-garbage-collector-controller", pod_gc::register),
         ("replicaset-controller", replica_set::register),
         ("serviceaccount-controller", service_account::register),
+        ("taint-eviction-controller", taint_eviction::register),
     ];
     for (name, register) in table {
         if enabled.contains(name) {
@@ -73,6 +100,12 @@ pub fn run(config: Config, tasks: TaskGroup) {
     }
     if let Some(pem) = root_ca_pem.filter(|_| enabled.contains("root-ca-certificate-publisher-controller")) {
         root_ca::register(&mut runner, pem);
+    }
+    if enabled.contains("node-lifecycle-controller") {
+        node_lifecycle::register(&mut runner, node_grace);
+    }
+    if let Some(cluster) = pod_cidr.filter(|_| enabled.contains("node-ipam-controller")) {
+        node_ipam::register(&mut runner, cluster);
     }
     runner.start();
 }

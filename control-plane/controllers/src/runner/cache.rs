@@ -162,6 +162,11 @@ impl<K: Kind> Cache<K> {
         self.objects.read().by_key.get(key).cloned()
     }
 
+    /// Every object of every namespace.
+    pub fn everything(&self) -> Vec<Arc<K>> {
+        self.objects.read().by_key.values().cloned().collect()
+    }
+
     /// The objects of one namespace.
     pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<K>> {
         let objects = self.objects.read();
