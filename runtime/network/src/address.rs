@@ -25,9 +25,9 @@ impl Range {
         Ok(Self { cidr, taken: HashSet::new(), cursor: 0 })
     }
 
-    /// The node's address, the source of what the host sends to pods.
+    /// The node's own address.
     pub fn node(&self) -> Ipv4Addr {
-        Ipv4Addr::from(u32::from(self.cidr.network()) + 1)
+        node_of(self.cidr)
     }
 
     /// A free address: the one that has been free longest.
@@ -58,9 +58,39 @@ impl Range {
     }
 }
 
+/// The address of the node that has this pod CIDR, the source of what the host
+/// sends to pods.
+pub(crate) fn node_of(cidr: Ipv4Net) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(cidr.network()).saturating_add(1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// `true` takes an address, `false` gives the oldest one back.
+        #[test]
+        fn an_address_has_one_owner_and_none_is_lost(steps in prop::collection::vec(any::<bool>(), 1..200)) {
+            let (mut range, mut given) = (range("10.244.1.0/28"), std::collections::VecDeque::new());
+            for take in steps {
+                if !take {
+                    given.pop_front().into_iter().for_each(|address| range.release(address));
+                    continue;
+                }
+                match range.take() {
+                    Ok(address) => {
+                        prop_assert!(!given.contains(&address) && range.cidr.contains(&address));
+                        given.push_back(address);
+                    }
+                    Err(_) => prop_assert_eq!(given.len(), 13, "16 without network, node and broadcast"),
+                }
+            }
+        }
+    }
 
     fn range(cidr: &str) -> Range {
         Range::new(cidr.parse().expect("valid")).expect("room")

@@ -6,7 +6,7 @@
 //! then only gives errors. It knows nothing of routes: `switch.rs` does.
 
 use crate::{
-    Limits, Network,
+    Limits, Network, address,
     budget::Budget,
     connection::{Connection, Flow, Side},
     names::Resolver,
@@ -127,15 +127,25 @@ impl PodPort {
         }
     }
 
-    /// A connection from the host to `port` on the pod's loopback, as
-    /// port-forwarding makes them: it also reaches servers that listen on
-    /// 127.0.0.1 only, and takes none of the pod's sockets but the accepted one.
+    /// A connection from the host to `port`, on the pod's loopback or else on its
+    /// address: port-forwards go to the first, as everywhere, and probes to the
+    /// second, and both come through here. It takes none of the pod's sockets but
+    /// the accepted one.
     ///
     /// # Errors
-    /// `ConnectionRefused` when nobody listens.
+    /// `ConnectionRefused` when nobody listens on either.
     pub fn dial(&self, port: u16) -> io::Result<Connection> {
-        let from = SocketAddr::from((Ipv4Addr::LOCALHOST, self.pod().network.next_host_port()));
-        self.pod().accept_from(from, SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        let pod = self.pod();
+        let between = |from: Ipv4Addr, to: Ipv4Addr| {
+            let from = SocketAddr::from((from, pod.network.next_host_port()));
+            pod.accept_from(from, SocketAddr::from((to, port)))
+        };
+        match between(Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                between(address::node_of(pod.node), pod.address)
+            }
+            result => result,
+        }
     }
 
     /// Sockets in use, of those a pod may have.

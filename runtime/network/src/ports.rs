@@ -96,7 +96,45 @@ impl<T> Ports<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::ErrorKind::AddrInUse;
+    use proptest::prelude::*;
+    use std::{collections::HashSet, io::ErrorKind::AddrInUse};
+
+    fn scope() -> impl Strategy<Value = Scope> {
+        prop_oneof![Just(Scope::Any), Just(Scope::Loopback), Just(Scope::Pod)]
+    }
+
+    /// The addresses a scope stands for: two holders of a port share none.
+    fn reach(scope: Scope) -> &'static [&'static str] {
+        match scope {
+            Scope::Any => &["loopback", "pod"],
+            Scope::Loopback => &["loopback"],
+            Scope::Pod => &["pod"],
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_port_of_an_address_has_one_holder(
+            steps in prop::collection::vec((any::<bool>(), scope(), 1_u16..4), 1..100),
+        ) {
+            let (mut ports, mut held) = (Ports::<()>::default(), HashSet::new());
+            for (hold, scope, port) in steps {
+                if !hold {
+                    ports.release(scope, port);
+                    held.remove(&(scope, port));
+                    continue;
+                }
+                let shares = |other: Scope| reach(other).iter().any(|address| reach(scope).contains(address));
+                let free = !held.iter().any(|(other, number)| *number == port && shares(*other));
+                prop_assert_eq!(ports.hold(scope, port).is_ok(), free);
+                if free {
+                    held.insert((scope, port));
+                }
+            }
+        }
+    }
 
     #[test]
     fn any_collides_with_each_address_and_addresses_not_with_each_other() {

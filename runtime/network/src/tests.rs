@@ -71,6 +71,11 @@ async fn loopback_is_inside_the_pod_only() {
     assert_eq!(connect_error(&other, at(&server, 80)).await, Some(ConnectionRefused));
     assert_eq!(connect_error(&other, address(LOOPBACK)).await, Some(ConnectionRefused));
     server.dial(80).expect("port-forwarding goes through loopback");
+    let mut outer = server.listen(at(&server, 81), 8).expect("free");
+    server.dial(81).expect("probes go to the pod's address");
+    let node = Network::node_address("10.244.1.0/24".parse().expect("valid")).expect("room");
+    assert_eq!(outer.try_accept().expect("connected above").peer_addr().ip(), node);
+    assert_eq!(server.dial(82).err().map(|error| error.kind()), Some(ConnectionRefused));
 }
 
 #[tokio::test]
