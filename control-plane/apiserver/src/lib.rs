@@ -23,6 +23,7 @@ pub mod discovery;
 pub mod http;
 pub mod node_connector;
 pub mod object;
+pub mod openapi;
 pub mod patch;
 pub mod pki;
 pub mod protobuf;

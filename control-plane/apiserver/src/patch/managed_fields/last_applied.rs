@@ -3,7 +3,9 @@
 //! annotation follows the new configuration (upstream:
 //! `internal/lastappliedmanager.go`, `lastappliedupdater.go`).
 
-use super::{Conflicts, Request, typed};
+use super::apply::Conflicts;
+use super::compare::compare;
+use super::{Request, typed};
 use crate::object;
 use serde_json::Value;
 
@@ -24,7 +26,7 @@ pub(super) fn without_allowed(request: &Request<'_>, live: &Value, conflicts: Co
     if last.get("apiVersion").and_then(Value::as_str) != Some(request.api_version) {
         return conflicts;
     }
-    let comparison = typed::compare(request.kind, &last, live);
+    let comparison = compare(request.kind, &last, live);
     let allowed =
         typed::field_set(request.kind, &last).difference(&comparison.changed()).difference(&comparison.removed);
     let left = conflicts.into_iter().map(|(manager, fields)| (manager, fields.difference(&allowed)));

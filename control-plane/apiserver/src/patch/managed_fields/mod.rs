@@ -13,32 +13,34 @@
 //! All entries are taken to be in the version of the request; objects of
 //! different versions of one kind are not converted.
 
-use super::{ConflictCause, Error};
 use crate::object;
 use crate::schema::{self, Definition, FieldValidation, time};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
+mod apply;
+mod compare;
 mod entries;
 mod field_set;
 mod last_applied;
+mod merge;
 mod typed;
 mod validate;
 
 #[cfg(test)]
 mod tests;
 
+pub use apply::apply;
+use compare::{Comparison, compare};
 use entries::{Manager, Managers, Operation, Owned};
 pub use field_set::FieldSet;
-use typed::{Comparison, Type};
+use typed::Type;
 
 /// Managers by update that an object keeps; the oldest beyond it are merged.
 const UPDATE_MANAGERS_MAX: usize = 10;
 /// The name that merged managers get.
 const ANCIENT_CHANGES: &str = "ancient-changes";
-/// The manager of all fields of an object that nobody tracked before its first apply.
-const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 
 /// Fields of every object that nobody manages.
 const UNMANAGED: [&str; 12] = [
@@ -89,7 +91,7 @@ impl<'a> Request<'a> {
     }
 
     fn compare(&self, old: &Value, new: &Value) -> Comparison {
-        typed::compare(self.kind, old, new).without(&self.ignored)
+        compare(self.kind, old, new).without(&self.ignored)
     }
 
     fn manager(&self, name: &str, operation: Operation) -> Manager {
@@ -107,6 +109,8 @@ fn ignored_fields(definition: Option<&Definition>, subresource: Option<&str>) ->
             &["spec", "metadata.deletionTimestamp", "metadata.ownerReferences"]
         }
         (Some("status"), _) => &["spec"],
+        // Nobody manages ephemeral containers.
+        (Some("ephemeralcontainers"), _) => &["spec", "status"],
         _ if definition.field("status").is_some() => &["status"],
         _ => &[],
     };
@@ -143,6 +147,27 @@ pub fn track_update(
     };
     let managers = after_update(&request, live, new, managers, manager);
     set_managers(new, &managers);
+}
+
+/// The same after a write to `/scale`, which changes `spec.replicas` and nothing
+/// else (upstream: `managedfields.ScaleHandler`). A write that leaves zero
+/// replicas leaves the field without a manager, because upstream's Scale does
+/// not write a zero.
+pub fn track_scale(definition: &str, api_version: &str, live: &Value, new: &mut Value, manager: &str, now: Timestamp) {
+    let replicas = |object: &Value| object::at(object, "spec.replicas").and_then(Value::as_i64).unwrap_or_default();
+    if replicas(new) == replicas(live) && replicas(new) != 0 {
+        return;
+    }
+    let request = Request::new(definition, api_version, Some("scale"), now);
+    let mut managers = entries::read(live_entries(live)).unwrap_or_default();
+    let field = FieldSet::of_fields(&["spec.replicas"]);
+    let tracked = !managers.is_empty();
+    disown(&mut managers, &field, &FieldSet::default(), None);
+    if tracked && replicas(new) != 0 {
+        let owned = Owned { fields: field, api_version: api_version.to_owned(), time: Some(request.now.clone()) };
+        managers.insert(request.manager(manager, Operation::Update), owned);
+    }
+    set_managers(new, &cap(managers));
 }
 
 fn starting_managers(live: Option<&Value>, given: Option<&Value>, subresource: Option<&str>) -> Managers {
@@ -226,152 +251,6 @@ fn cap(mut managers: Managers) -> Managers {
         surplus -= 1;
     }
     managers
-}
-
-/// Server-side apply: merges `patch` (as sent, not normalized) into the live
-/// object, removes what the manager applied before and does not now, and updates
-/// `metadata.managedFields`. The result still needs defaults.
-///
-/// # Errors
-/// [`Error::BadRequest`] when the patch is of another kind or carries managed
-/// fields, [`Error::Internal`] when it does not fit the schema,
-/// [`Error::Conflict`] when others manage fields that it changes and `force` is
-/// not set.
-pub fn apply(
-    definition: &str,
-    live: Option<&Value>,
-    patch: &Value,
-    manager: &str,
-    force: bool,
-    subresource: Option<&str>,
-    now: Timestamp,
-) -> Result<Value, Error> {
-    let api_version = patch.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
-    let request = Request::new(definition, api_version, subresource, now);
-    check_patch(&request, patch)?;
-    let is_new = live.is_none();
-    let live = live.cloned().unwrap_or_else(|| request.empty_object());
-    let mut managers = entries::read(live_entries(&live)).unwrap_or_default();
-    if managers.is_empty() && !is_new {
-        managers = after_update(&request, &request.empty_object(), &live, managers, BEFORE_FIRST_APPLY);
-    }
-    let applied = match apply_to(&request, &live, patch, managers.clone(), manager, force) {
-        Err(conflicts) if manager == last_applied::MANAGER => {
-            let conflicts = last_applied::without_allowed(&request, &live, conflicts);
-            if !conflicts.is_empty() {
-                return Err(conflict_error(&conflicts));
-            }
-            apply_to(&request, &live, patch, managers, manager, true)
-        }
-        other => other,
-    };
-    let mut object = applied.map_err(|conflicts| conflict_error(&conflicts))?;
-    if manager == last_applied::MANAGER {
-        last_applied::refresh(&mut object, patch);
-    }
-    Ok(object)
-}
-
-fn check_patch(request: &Request<'_>, patch: &Value) -> Result<(), Error> {
-    let kind = patch.get("kind").and_then(Value::as_str).unwrap_or_default();
-    let (group, version) = request.api_version.split_once('/').unwrap_or(("", request.api_version));
-    let gvk = format!("{group}/{version}, Kind={kind}");
-    if request
-        .definition
-        .is_some_and(|definition| schema::definition_for(group, version, kind) != Some(definition.name))
-    {
-        return Err(Error::BadRequest(format!("invalid object type: {gvk}")));
-    }
-    if object::metadata(patch).get("managedFields").is_some_and(|entries| !entries.is_null()) {
-        return Err(Error::BadRequest("metadata.managedFields must be nil".to_owned()));
-    }
-    validate::check(request.kind, patch).map_err(|text| {
-        let (namespace, name) = (object::namespace(patch), object::name(patch));
-        Error::Internal(format!("failed to create typed patch object ({namespace}/{name}; {gvk}): {text}"))
-    })
-}
-
-/// Fields that others manage, by manager.
-type Conflicts = BTreeMap<Manager, FieldSet>;
-
-fn apply_to(
-    request: &Request<'_>,
-    live: &Value,
-    patch: &Value,
-    mut managers: Managers,
-    name: &str,
-    force: bool,
-) -> Result<Value, Conflicts> {
-    let manager = request.manager(name, Operation::Apply);
-    let merged = typed::merge(request.kind, Some(live), Some(patch)).unwrap_or_default();
-    let fields = typed::field_set(request.kind, patch).without(&request.ignored);
-    let last = managers.get(&manager).cloned();
-    let time = last.as_ref().and_then(|last| last.time.clone());
-    let own = Owned { fields, api_version: request.api_version.to_owned(), time };
-    managers.insert(manager.clone(), own);
-    let mut object = match last {
-        Some(last) => pruned(request.kind, &merged, &last.fields, &managers),
-        None => merged,
-    };
-    let comparison = request.compare(live, &object);
-    let changed = comparison.changed();
-    let conflicts = conflicts(&managers, &manager, &changed);
-    if !force && !conflicts.is_empty() {
-        return Err(conflicts);
-    }
-    disown(&mut managers, &changed, &comparison.removed, Some(&manager));
-    if let Some(own) = managers.get_mut(&manager) {
-        own.fields = own.fields.difference(&FieldSet::of_fields(&UNMANAGED));
-        if *live != object {
-            own.time = Some(request.now.clone());
-        }
-    }
-    managers.retain(|_, owned| !owned.fields.is_empty());
-    set_managers(&mut object, &managers);
-    Ok(object)
-}
-
-fn conflicts(managers: &Managers, but: &Manager, changed: &FieldSet) -> Conflicts {
-    let others = managers.iter().filter(|(manager, _)| *manager != but);
-    let conflicts = others.map(|(manager, owned)| (manager.clone(), owned.fields.intersection(changed)));
-    conflicts.filter(|(_, fields)| !fields.is_empty()).collect()
-}
-
-/// The merged object without what the manager applied last and nobody owns now.
-fn pruned(kind: Type, merged: &Value, last: &FieldSet, managers: &Managers) -> Value {
-    if last.is_empty() {
-        return merged.clone();
-    }
-    let all = |set: &FieldSet| typed::with_parents(kind, set);
-    let last = all(last);
-    let pruned = typed::remove(kind, merged, &last);
-    let owned = managers.values().fold(FieldSet::default(), |owned, manager| owned.union(&manager.fields));
-    let in_merged = all(&typed::field_set(kind, merged));
-    // What went with a removed parent but belongs to somebody comes back.
-    let in_pruned = all(&typed::field_set(kind, &pruned));
-    let pruned = typed::remove(kind, merged, &in_merged.difference(&in_pruned.union(&all(&owned))));
-    // What went although the manager never applied it comes back as well.
-    let in_pruned = all(&typed::field_set(kind, &pruned));
-    typed::remove(kind, merged, &in_merged.difference(&in_pruned).intersection(&last))
-}
-
-/// The error that names all conflicts (upstream: `internal/conflict.go`).
-fn conflict_error(conflicts: &Conflicts) -> Error {
-    let mut causes = Vec::new();
-    let mut by_manager = Vec::new();
-    for (manager, fields) in conflicts {
-        let who = manager.readable();
-        by_manager.push(format!("conflicts with {who}:"));
-        for field in fields.paths() {
-            by_manager.push(format!("- {field}"));
-            causes.push(ConflictCause { field, message: format!("conflict with {who}") });
-        }
-    }
-    let message = match causes.as_slice() {
-        [only] => format!("Apply failed with 1 conflict: {}: {}", only.message, only.field),
-        many => format!("Apply failed with {} conflicts: {}", many.len(), by_manager.join("\n")),
-    };
-    Error::Conflict { message, causes }
 }
 
 /// When nothing but the times of managers differs from the live object, takes

@@ -1,6 +1,7 @@
 //! Who owns what after creates, updates and applies.
 
 use super::*;
+use crate::patch::{ConflictCause, Error};
 use serde_json::json;
 
 const CONFIG_MAP: &str = "io.k8s.api.core.v1.ConfigMap";
@@ -191,6 +192,24 @@ fn status_and_spec_are_managed_apart() {
     assert_eq!(entries[1]["fieldsV1"], json!({"f:status": {"f:replicas": {}}}));
     assert_eq!(entries[1]["subresource"], "status");
     assert_eq!(entries[0]["fieldsV1"]["f:spec"]["f:replicas"], json!({}));
+}
+
+#[test]
+fn scaling_takes_over_the_replicas() {
+    let deployment = |replicas: i64| json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}, "spec": {"replicas": replicas, "paused": true}});
+    let mut live = deployment(1);
+    track_update(DEPLOYMENT, "apps/v1", None, &mut live, "creator", None, at(1));
+    let scaled = |replicas: i64| {
+        let mut new = deployment(replicas);
+        new["metadata"] = live["metadata"].clone();
+        track_scale(DEPLOYMENT, "apps/v1", &live, &mut new, "scaler", at(2));
+        owners(&new)
+    };
+    let creator = entry("creator Update 01", json!({"f:spec": {"f:paused": {}}}));
+    let scaler = entry("scaler Update 02", json!({"f:spec": {"f:replicas": {}}}));
+    assert_eq!(scaled(3), [creator.clone(), scaler]);
+    assert_eq!(scaled(0), [creator]);
+    assert_eq!(scaled(1), owners(&live));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Objects as server-side apply sees them: which values are leaves, which lists
-//! are sets or keyed, and the walks over them: the fields of an object, what
-//! differs between two, merging one into another, removing fields, checking a
-//! configuration (upstream: structured-merge-diff's `typed`).
+//! are sets or keyed, the fields of an object, and an object without some of
+//! them (upstream: structured-merge-diff's `typed`). Comparing, merging and
+//! checking walk in the same way, in files of their own.
 //!
 //! An absent value and null differ: a null field is there, but has nothing in it.
 
@@ -95,7 +95,8 @@ fn free_atom(value: &Value) -> Atom {
 }
 
 impl Atom {
-    fn is_like(&self, other: &Self) -> bool {
+    /// Whether two values are walked alike.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Leaf(left), Self::Leaf(right)) => left == right,
             (Self::Fields(_), Self::Fields(_)) | (Self::Items(_), Self::Items(_)) => true,
@@ -121,7 +122,8 @@ impl Fields {
         }
     }
 
-    fn child(self, key: &str) -> Type {
+    /// The type of a field.
+    pub(super) fn child(self, key: &str) -> Type {
         match self {
             Self::Struct(_) => self.declared(key).map_or(Type::Free, Type::Known),
             Self::Map(values) => Type::Known(values),
@@ -173,7 +175,8 @@ fn set_element(item: &Value) -> Result<String, String> {
     }
 }
 
-fn field_element(key: &str) -> String {
+/// The path element of a field.
+pub(super) fn field_element(key: &str) -> String {
     format!("f:{key}")
 }
 
@@ -213,14 +216,15 @@ fn collect(kind: Type, value: &Value, path: &mut Vec<String>, set: &mut FieldSet
 }
 
 /// The elements of a list by path element.
-struct Indexed<'a> {
+pub(super) struct Indexed<'a> {
     /// One per element that has a path element, in order; duplicates repeat.
-    order: Vec<String>,
+    pub order: Vec<String>,
     /// All elements of a path element.
-    found: BTreeMap<String, Vec<&'a Value>>,
+    pub found: BTreeMap<String, Vec<&'a Value>>,
 }
 
-fn indexed(items: Items, value: Option<&Value>) -> Indexed<'_> {
+/// Indexes a list.
+pub(super) fn indexed(items: Items, value: Option<&Value>) -> Indexed<'_> {
     let mut indexed = Indexed { order: Vec::new(), found: BTreeMap::new() };
     for item in value.and_then(Value::as_array).into_iter().flatten() {
         // An element without its keys cannot be tracked.
@@ -231,85 +235,8 @@ fn indexed(items: Items, value: Option<&Value>) -> Indexed<'_> {
     indexed
 }
 
-/// How two objects differ.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Comparison {
-    pub removed: FieldSet,
-    pub modified: FieldSet,
-    pub added: FieldSet,
-}
-
-impl Comparison {
-    /// The comparison of fields outside `ignored`.
-    pub(super) fn without(self, ignored: &FieldSet) -> Self {
-        Self {
-            removed: self.removed.without(ignored),
-            modified: self.modified.without(ignored),
-            added: self.added.without(ignored),
-        }
-    }
-
-    /// Fields that have a new value.
-    pub(super) fn changed(&self) -> FieldSet {
-        self.modified.union(&self.added)
-    }
-
-    fn record(&mut self, old: Option<&Value>, new: Option<&Value>, path: &[String]) {
-        match (old, new) {
-            (None, _) => self.added.insert(path),
-            (_, None) => self.removed.insert(path),
-            _ if old != new => self.modified.insert(path),
-            _ => {}
-        }
-    }
-}
-
-/// What differs between two objects.
-pub(super) fn compare(kind: Type, old: &Value, new: &Value) -> Comparison {
-    let mut comparison = Comparison::default();
-    compare_values(kind, Some(old), Some(new), &mut Vec::new(), &mut comparison);
-    comparison
-}
-
-fn compare_values(kind: Type, old: Option<&Value>, new: Option<&Value>, path: &mut Vec<String>, out: &mut Comparison) {
-    let (old_atom, new_atom) = (old.map(|old| kind.atom(old)), new.map(|new| kind.atom(new)));
-    let Some(atom) = new_atom.or(old_atom) else { return };
-    if old == new {
-        return;
-    }
-    if let (Some(before), true) = (old_atom, new_atom.is_some())
-        && !before.is_like(&atom)
-    {
-        compare_as(before, old, new, path, out);
-    }
-    let is_leaf = compare_as(atom, old, new, path, out);
-    if !is_leaf && (old.is_none() || new.is_none()) {
-        out.record(old, new, path);
-    }
-}
-
-/// Compares by one way to walk; whether it was as a leaf.
-fn compare_as(
-    atom: Atom,
-    old: Option<&Value>,
-    new: Option<&Value>,
-    path: &mut Vec<String>,
-    out: &mut Comparison,
-) -> bool {
-    let both_empty = is_empty(old) && is_empty(new);
-    match atom {
-        Atom::Fields(fields) if !both_empty => compare_fields(fields, old, new, path, out),
-        Atom::Items(items) if !both_empty => compare_items(items, old, new, path, out),
-        _ => {
-            out.record(old, new, path);
-            return true;
-        }
-    }
-    false
-}
-
 /// Whether a map or list has nothing in it; absent and null have not.
-fn is_empty(value: Option<&Value>) -> bool {
+pub(super) fn is_empty(value: Option<&Value>) -> bool {
     match value {
         Some(Value::Object(fields)) => fields.is_empty(),
         Some(Value::Array(elements)) => elements.is_empty(),
@@ -317,175 +244,10 @@ fn is_empty(value: Option<&Value>) -> bool {
     }
 }
 
-fn keys<'a>(left: Option<&'a Value>, right: Option<&'a Value>) -> BTreeSet<&'a String> {
+/// The keys of either object.
+pub(super) fn keys<'a>(left: Option<&'a Value>, right: Option<&'a Value>) -> BTreeSet<&'a String> {
     let sides = [left, right].into_iter().flatten().filter_map(Value::as_object);
     sides.flat_map(Map::keys).collect()
-}
-
-fn compare_fields(
-    fields: Fields,
-    old: Option<&Value>,
-    new: Option<&Value>,
-    path: &mut Vec<String>,
-    out: &mut Comparison,
-) {
-    for key in keys(old, new) {
-        let (old, new) = (old.and_then(|old| old.get(key)), new.and_then(|new| new.get(key)));
-        path.push(field_element(key));
-        compare_values(fields.child(key), old, new, path, out);
-        path.pop();
-    }
-}
-
-fn compare_items(items: Items, old: Option<&Value>, new: Option<&Value>, path: &mut Vec<String>, out: &mut Comparison) {
-    let (old, new) = (indexed(items, old).found, indexed(items, new).found);
-    let elements: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    for element in elements {
-        let (old, new) = (old.get(element), new.get(element));
-        path.push(element.clone());
-        compare_elements(
-            items,
-            old.map(Vec::as_slice).unwrap_or_default(),
-            new.map(Vec::as_slice).unwrap_or_default(),
-            path,
-            out,
-        );
-        path.pop();
-    }
-}
-
-/// Compares the elements of one identity; duplicates are one big leaf.
-fn compare_elements(items: Items, old: &[&Value], new: &[&Value], path: &mut Vec<String>, out: &mut Comparison) {
-    match (old.len(), new.len()) {
-        (0 | 1, 0 | 1) => compare_values(items.child(), old.first().copied(), new.first().copied(), path, out),
-        (0 | 1, _) => {
-            if let Some(only) = old.first() {
-                compare_values(items.child(), Some(only), None, path, out);
-            }
-            out.added.insert(path);
-        }
-        (_, 0 | 1) => {
-            if let Some(only) = new.first() {
-                compare_values(items.child(), None, Some(only), path, out);
-            }
-            out.removed.insert(path);
-        }
-        _ if old != new => out.modified.insert(path),
-        _ => {}
-    }
-}
-
-/// Merges `new` into `old`; `None` when nothing is left.
-pub(super) fn merge(kind: Type, old: Option<&Value>, new: Option<&Value>) -> Option<Value> {
-    let atom = new.or(old).map(|value| kind.atom(value))?;
-    let both_empty = is_empty(old) && is_empty(new);
-    match atom {
-        Atom::Fields(fields) if !both_empty => merge_fields(fields, old, new),
-        Atom::Items(items) if !both_empty => Some(merge_items(items, old, new)),
-        _ => new.or(old).cloned(),
-    }
-}
-
-fn merge_fields(fields: Fields, old: Option<&Value>, new: Option<&Value>) -> Option<Value> {
-    let mut merged = Map::new();
-    for key in keys(old, new) {
-        let (old, new) = (old.and_then(|old| old.get(key)), new.and_then(|new| new.get(key)));
-        if let Some(value) = merge(fields.child(key), old, new) {
-            merged.insert(key.clone(), value);
-        }
-    }
-    (!merged.is_empty()).then_some(Value::Object(merged))
-}
-
-/// Merges two lists of identified elements: the new list's elements in its
-/// order, the old list's others beside the neighbours they had.
-fn merge_items(items: Items, old: Option<&Value>, new: Option<&Value>) -> Value {
-    let old_elements = old.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let (left, right) = (indexed(items, old), indexed(items, new));
-    let mut weave = Weave::new(&left, &right);
-    let mut merged = Vec::with_capacity(left.order.len().max(right.order.len()));
-    while let Some(step) = weave.next() {
-        let value = match step {
-            // Duplicates of the old list are kept as they are.
-            Step::Old(index) => old_elements.get(index).cloned(),
-            Step::Merge(element) => {
-                let before = left.found.get(&element).map(|all| if all.len() == 1 { all[0] } else { &Value::Null });
-                merge(items.child(), before, right.found.get(&element).and_then(|all| all.first().copied()))
-            }
-        };
-        merged.extend(value);
-    }
-    Value::Array(merged)
-}
-
-enum Step {
-    /// Take the old list's element at this place.
-    Old(usize),
-    /// Merge the two lists' elements of this identity.
-    Merge(String),
-}
-
-/// The order in which two lists are merged.
-struct Weave<'a> {
-    left: &'a Indexed<'a>,
-    right: &'a Indexed<'a>,
-    left_index: usize,
-    right_index: usize,
-    /// Elements of both lists that are not merged yet, in the new list's order.
-    shared: std::vec::IntoIter<&'a String>,
-    next_shared: Option<&'a String>,
-    merged: BTreeSet<&'a String>,
-}
-
-impl<'a> Weave<'a> {
-    fn new(left: &'a Indexed<'a>, right: &'a Indexed<'a>) -> Self {
-        let shared: Vec<&String> = right.order.iter().filter(|element| left.found.contains_key(*element)).collect();
-        let mut shared = shared.into_iter();
-        let next_shared = shared.next();
-        Self { left, right, left_index: 0, right_index: 0, shared, next_shared, merged: BTreeSet::new() }
-    }
-
-    fn next(&mut self) -> Option<Step> {
-        loop {
-            let (left, right) = (self.left.order.get(self.left_index), self.right.order.get(self.right_index));
-            if left.is_none() && right.is_none() {
-                return None;
-            }
-            if let (Some(left), Some(right)) = (left, right) {
-                if left == right {
-                    self.left_index += 1;
-                    return Some(self.take_right(right, true));
-                }
-                let waits = self.next_shared.is_some_and(|next| next != left);
-                if waits && self.right.found.contains_key(left) {
-                    self.left_index += 1; // it comes with the new list's element
-                    continue;
-                }
-            }
-            if let Some(left) = left {
-                if !self.right.found.contains_key(left) {
-                    self.left_index += 1;
-                    return Some(Step::Old(self.left_index - 1));
-                }
-                if self.merged.contains(left) {
-                    self.left_index += 1;
-                }
-            }
-            if let Some(right) = right {
-                let is_shared = self.next_shared == Some(right);
-                return Some(self.take_right(right, is_shared));
-            }
-        }
-    }
-
-    fn take_right(&mut self, element: &'a String, is_shared: bool) -> Step {
-        self.right_index += 1;
-        self.merged.insert(element);
-        if is_shared {
-            self.next_shared = self.shared.next();
-        }
-        Step::Merge(element.clone())
-    }
 }
 
 /// The value without the fields of the set. What has nothing left becomes null.
