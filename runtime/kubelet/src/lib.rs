@@ -8,8 +8,9 @@
 //!      └── events ──▶ worker looks again ──▶ status::build (pure) ──▶ PATCH pods/status
 //! ```
 //!
-//! Reading order: [`config`], [`handle`], [`logs`],
-//! [`server`].
+//! Reading order: [`config`], `kubelet`, `node`, `pods`, `worker`, [`lifecycle`],
+//! `actions`, [`translate`], [`volumes`], [`probes`], [`status`], [`events`],
+//! [`handle`], [`server`].
 //!
 //! Invariants: only upstream API features are used; nothing polls, a worker
 //! sleeps until its pod, its containers or a deadline change; a pod's UID has at
@@ -17,13 +18,34 @@
 //! observation and a time.
 #![forbid(unsafe_code)]
 
+mod actions;
+pub mod backoff;
 pub mod config;
+pub mod events;
+mod garbage;
 pub mod handle;
+pub mod hooks;
+mod kubelet;
+pub mod lifecycle;
 pub mod logs;
+pub mod memory;
+mod node;
+pub mod objects;
+pub mod observed;
+mod pods;
+pub mod probes;
 pub mod server;
+mod slot;
+pub mod spec;
+pub mod status;
+mod termination;
+pub mod translate;
+pub mod volumes;
+mod worker;
 
 pub use config::{Capacity, ClusterDns, Config, NodeConfig};
 pub use handle::{ContainerView, KubeletHandle, LogError, PodView};
+pub use kubelet::Kubelet;
 
 /// Labels that every sandbox and container carries, so that it can be found
 /// again (upstream: `pkg/kubelet/types/labels.go`).

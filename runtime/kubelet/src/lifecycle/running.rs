@@ -1,0 +1,126 @@
+//! A pod that should run: what is missing for it.
+
+use super::{Action, Input, Need, Plan, ending, is_initialized, is_over, need};
+use crate::{
+    memory::{self, ImageMemory, Step, is_started},
+    spec::{self, Role},
+};
+use k8s_openapi::api::core::v1::Container;
+use wk_cri::ContainerId;
+
+pub(super) fn plan(input: &Input, plan: &mut Plan) {
+    if is_over(input) {
+        return ending::plan(input, plan);
+    }
+    let volumes = step(&input.memory.volumes, input, plan, Action::PrepareVolumes);
+    match input.memory.volumes_refresh_at {
+        Some(at) if volumes && at <= input.now => plan.act(Action::PrepareVolumes),
+        Some(at) if volumes => plan.wake(at),
+        Some(_) | None => {}
+    }
+    let sandbox = input.observed.ready_sandbox().map(|sandbox| sandbox.id.clone());
+    if sandbox.is_none() {
+        let attempt = input.observed.sandbox().map_or(0, |sandbox| sandbox.metadata.attempt + 1);
+        step(&input.memory.sandbox, input, plan, Action::RunSandbox { attempt });
+    } else {
+        let replaced = input.observed.replaced_sandboxes().cloned();
+        replaced.for_each(|old| plan.act(Action::RemoveSandbox(old)));
+    }
+    for (role, container) in turn(input) {
+        match need(input, role, container) {
+            Need::Runs(id) => watch(input, plan, container, &id),
+            Need::Wait(until) => plan.wake(until),
+            Need::Remove(id) => plan.act(Action::RemoveContainer(id)),
+            Need::Hold | Need::Ended { .. } => {}
+            Need::Start => {
+                let image = image(input, plan, container);
+                if let (true, true, Some(sandbox)) = (image, volumes, &sandbox) {
+                    let attempt = input.memory.container(&container.name).next_attempt;
+                    let sandbox = sandbox.clone();
+                    plan.act(Action::Start { container: container.name.clone(), attempt, sandbox });
+                }
+            }
+        }
+    }
+}
+
+/// Whether a step is done; asks for it when it is wanted.
+fn step(step: &Step, input: &Input, plan: &mut Plan, action: Action) -> bool {
+    // The sandbox is wanted again when it is lost, whatever was done before.
+    let is_sandbox = matches!(action, Action::RunSandbox { .. });
+    match step {
+        Step::Done if !is_sandbox => return true,
+        Step::Done | Step::Wanted => plan.act(action),
+        Step::Failed { retry_at: Some(at), .. } if *at <= input.now => plan.act(action),
+        Step::Failed { retry_at: Some(at), .. } => plan.wake(*at),
+        Step::Failed { retry_at: None, .. } => {}
+    }
+    false
+}
+
+/// The containers whose turn has come.
+fn turn<'a>(input: &Input<'a>) -> Vec<(Role, &'a Container)> {
+    let mut turn = Vec::new();
+    let initialized = is_initialized(input);
+    for (role, container) in spec::init_containers(input.pod) {
+        match (role, need(input, role, container)) {
+            // Past its turn: nothing can make it run again in this sandbox.
+            (Role::Init, _) if initialized => {}
+            (Role::Init, Need::Ended { .. }) => {}
+            (Role::Sidecar, need) => {
+                turn.push((role, container));
+                let started = |id: &ContainerId| is_started(&input.memory.container(&container.name), id);
+                let goes_on = initialized || matches!(&need, Need::Runs(id) if started(id));
+                if !goes_on {
+                    return turn;
+                }
+            }
+            (Role::Init | Role::Main, _) => {
+                turn.push((role, container));
+                return turn;
+            }
+        }
+    }
+    turn.extend(spec::of(input.pod).containers.iter().map(|container| (Role::Main, container)));
+    turn
+}
+
+/// Whether the container's image is here; asks for it when it is time to.
+fn image(input: &Input, plan: &mut Plan, container: &Container) -> bool {
+    match &input.memory.container(&container.name).image {
+        ImageMemory::Here(_) => return true,
+        ImageMemory::Wanted => plan.act(Action::EnsureImage { container: container.name.clone() }),
+        ImageMemory::Missing { at, backoff, .. } => {
+            let until = *at + backoff.delay;
+            if *at + memory::ERROR_SHOWN > input.now {
+                plan.wake(*at + memory::ERROR_SHOWN); // the status changes
+            }
+            if until <= input.now {
+                plan.act(Action::EnsureImage { container: container.name.clone() });
+            } else {
+                plan.wake(until);
+            }
+        }
+    }
+    false
+}
+
+/// A running container: its probes, and what they led to.
+fn watch(input: &Input, plan: &mut Plan, container: &Container, id: &ContainerId) {
+    let memory = input.memory.container(&container.name);
+    if let Some((_, message)) = memory.doomed.as_ref().filter(|(doomed, _)| doomed == id) {
+        let grace = spec::grace(input.pod);
+        let (container, id, message) = (container.name.clone(), id.clone(), Some(message.clone()));
+        return plan.act(Action::Stop { container, id, grace, message });
+    }
+    if memory.started.as_ref() != Some(id) {
+        return; // its postStart is under way
+    }
+    for (kind, at) in memory.probes.schedule() {
+        if at <= input.now {
+            plan.act(Action::Probe { container: container.name.clone(), id: id.clone(), kind });
+        } else {
+            plan.wake(at);
+        }
+    }
+}
