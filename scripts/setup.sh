@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Installs what a build needs and says how to get what it cannot install.
+# Runs in a second when nothing is missing.
+set -euo pipefail
+
+packages=(build-essential pkg-config libclang-dev)
+targets=(wasm32-wasip2 wasm32-wasip1)
+rust_version=1.95
+
+fail() {
+    printf 'setup: %s\n' "$*" >&2
+    exit 1
+}
+
+missing_packages() {
+    command -v c++ >/dev/null || echo build-essential
+    command -v pkg-config >/dev/null || echo pkg-config
+    # bindgen loads libclang at build time, for RocksDB's headers.
+    if [ -z "${LIBCLANG_PATH:-}" ] && ! ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* >/dev/null 2>&1; then
+        echo libclang-dev
+    fi
+}
+
+install_packages() {
+    local missing
+    mapfile -t missing < <(missing_packages)
+    [ "${#missing[@]}" -gt 0 ] || return 0
+    if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
+        fail "missing: ${missing[*]}. On Debian or Ubuntu: sudo apt-get install ${packages[*]}"
+    fi
+    echo "setup: installing ${missing[*]}"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >/dev/null
+}
+
+check_rust() {
+    command -v cargo >/dev/null || fail "missing: Rust ${rust_version} or newer. Install it with rustup."
+    local version
+    version=$(rustc --version | cut -d' ' -f2)
+    [ "$(printf '%s\n' "$rust_version" "$version" | sort -V | head -1)" = "$rust_version" ] ||
+        fail "Rust ${rust_version} or newer is needed, this is ${version}: rustup update"
+}
+
+install_targets() {
+    command -v rustup >/dev/null || { check_targets_without_rustup; return; }
+    local installed target
+    installed=$(rustup target list --installed)
+    for target in "${targets[@]}"; do
+        grep -qx "$target" <<<"$installed" && continue
+        echo "setup: installing the Rust target $target"
+        rustup target add "$target" >/dev/null
+    done
+}
+
+check_targets_without_rustup() {
+    local target
+    for target in "${targets[@]}"; do
+        [ -d "$(rustc --print target-libdir --target "$target")" ] ||
+            fail "missing: the Rust target $target. With rustup: rustup target add ${targets[*]}"
+    done
+}
+
+check_rust
+install_packages
+install_targets

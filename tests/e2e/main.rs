@@ -1,0 +1,11 @@
+//! What a user does, with the real binary, the real kubectl, a real disk and
+//! real guests. One module per thing a user does.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may stop at the first surprise")]
+
+mod bad_input;
+mod harness;
+mod healing;
+mod objects;
+mod output;
+mod reach;
+mod restart;

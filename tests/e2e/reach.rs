@@ -1,0 +1,120 @@
+//! A pod's port is reached through a forward, from another pod, and not
+//! otherwise.
+
+use crate::harness::{HELLO, Server, Tool, fetch};
+use std::thread;
+
+fn deployed() -> Server {
+    let server = Server::with_image(wk_guests::hello_kiamol(), HELLO);
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/hello.yaml");
+    server.ok(Tool::Wk, &["apply", "-f", manifest]);
+    server.wait_for(Tool::Kubectl, "Available", &["deployment/hello-kiamol"]);
+    server
+}
+
+#[test]
+fn a_page_is_fetched_through_every_kind_of_forward() {
+    let server = deployed();
+    let pod = server.ok(Tool::Wk, &["get", "pods", "-o", "jsonpath={.items[0].metadata.name}"]);
+    for tool in Tool::BOTH {
+        for target in [format!("pod/{pod}"), "deployment/hello-kiamol".to_owned(), "service/hello-kiamol".to_owned()] {
+            let forward = server.forward(tool, &target, 80);
+            for _ in 0..3 {
+                let page = fetch(forward.local).unwrap();
+                assert!(page.starts_with("HTTP/1.1 200") && page.contains("</html>"), "{tool:?} {target}: {page}");
+            }
+        }
+    }
+}
+
+#[test]
+fn many_connections_at_once() {
+    let server = deployed();
+    for tool in Tool::BOTH {
+        let forward = server.forward(tool, "deployment/hello-kiamol", 80);
+        let local = forward.local;
+        let clients: Vec<_> = (0..20).map(|_| thread::spawn(move || fetch(local))).collect();
+        for client in clients {
+            assert!(client.join().unwrap().unwrap().contains("</html>"));
+        }
+    }
+}
+
+#[test]
+fn older_clients_forward_over_spdy() {
+    let server = deployed();
+    let mut command = server.command(Tool::Kubectl, &["port-forward", "deployment/hello-kiamol", ":80"]);
+    command.env("KUBECTL_PORT_FORWARD_WEBSOCKETS", "false");
+    let forward = server.forward_command(command);
+    assert!(fetch(forward.local).unwrap().contains("</html>"));
+}
+
+#[test]
+fn a_dead_port_fails_alone() {
+    let server = deployed();
+    for tool in Tool::BOTH {
+        let mut forward = server.forward(tool, "deployment/hello-kiamol", 81);
+        for _ in 0..2 {
+            let answer = fetch(forward.local).unwrap_or_default();
+            assert_eq!(answer, "", "{tool:?}: nobody listens on 81");
+        }
+        // wk goes on after the errors; kubectl ends its forward with the first
+        // one since 1.23, which is its choice, not ours.
+        if tool == Tool::Wk {
+            assert!(forward.child.try_wait().unwrap().is_none(), "the forward ended");
+        }
+    }
+}
+
+#[test]
+fn pods_reach_each_other_and_the_host_does_not_reach_them() {
+    let server = deployed();
+    let ip = server.ok(Tool::Wk, &["get", "pods", "-o", "jsonpath={.items[0].status.podIP}"]);
+    assert!(ip.starts_with("10.244."), "{ip}");
+    let direct = std::net::TcpStream::connect_timeout(
+        &format!("{ip}:80").parse().unwrap(),
+        std::time::Duration::from_millis(500),
+    );
+    assert!(direct.is_err(), "the host reached {ip}");
+
+    server.load(wk_guests::http_get(), "http-get");
+    for (name, address) in [
+        ("by-ip", format!("{ip}:80")),
+        ("by-name", "hello-kiamol:80".to_owned()),
+        ("by-full-name", "hello-kiamol.default.svc.cluster.local:80".to_owned()),
+    ] {
+        server.ok(
+            Tool::Wk,
+            &[
+                "run",
+                name,
+                "--image",
+                "http-get",
+                "--restart",
+                "Never",
+                "--image-pull-policy",
+                "IfNotPresent",
+                "--",
+                &address,
+                "20",
+            ],
+        );
+        server
+            .until(&["get", "pod", name, "-o", "jsonpath={.status.phase}"], "succeeded", |phase| phase == "Succeeded");
+        let logs = server.ok(Tool::Kubectl, &["logs", name]);
+        assert!(logs.contains("</html>"), "{name}: {logs}");
+    }
+}
+
+#[test]
+fn containers_of_a_pod_share_localhost() {
+    let server = Server::with_image(wk_guests::hello_kiamol(), HELLO);
+    server.load(wk_guests::http_get(), "http-get");
+    let manifest = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: pair}}\nspec:\n  restartPolicy: OnFailure\n  containers:\n  - {{name: web, image: {HELLO}, imagePullPolicy: IfNotPresent}}\n  - {{name: client, image: http-get, imagePullPolicy: IfNotPresent, args: ['localhost:80', '50']}}\n"
+    );
+    let path = server.file("pair.yaml", &manifest);
+    server.ok(Tool::Kubectl, &["apply", "-f", path.to_str().unwrap()]);
+    let page = |seen: &str| seen.contains("</html>");
+    server.until(&["logs", "pair", "-c", "client"], "a page from localhost", page);
+}
