@@ -38,4 +38,4 @@ doc: ## check the documentation
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
 bench: build ## print the benchmarks' numbers
-	cargo bench --package wk-tests --profile dev
+	cargo bench --package wk --profile dev
