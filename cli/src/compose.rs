@@ -1,1 +1,237 @@
-//! Roles become components.
+//! Roles become components: the one place that knows every part.
+//!
+//! Start in order of need (store, API server, scheduler, controllers, nodes),
+//! stop in reverse, and stop all when the first one fails. Called by
+//! `wk server`; it does not parse flags and does not print.
+
+mod machine;
+mod node;
+
+use crate::args::Role;
+use anyhow::{Context, Result, bail};
+use ipnet::Ipv4Net;
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::runtime::Handle;
+use wk_apiserver::{ApiServer, node_connector::Nodes, pki::Pki};
+use wk_controllers::ControllerSet;
+use wk_network::Network;
+use wk_platform::{Clock, Entropy, TaskGroup, UserInfo, http::HttpService, in_process, listen::Listener, serve};
+use wk_store::{Store, rocksdb::RocksStore};
+
+/// The zone of the cluster's names.
+const CLUSTER_DOMAIN: &str = "cluster.local";
+
+/// Node ports of Services (upstream's default of `--service-node-port-range`).
+const NODE_PORTS: std::ops::RangeInclusive<u16> = 30_000..=32_767;
+
+/// How long each layer may take to finish what it is at. Guests are ended at
+/// once: their pods are started again with the next server.
+const STOP_DEADLINE: Duration = Duration::from_secs(3);
+
+/// What a cluster is made of, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// Where the API listens; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// How many nodes run here.
+    pub nodes: u32,
+    /// Which parts run here.
+    pub roles: Vec<Role>,
+    /// Which controllers run.
+    pub controllers: ControllerSet,
+    /// Addresses of Services.
+    pub service_cidr: Ipv4Net,
+    /// Addresses of pods.
+    pub cluster_cidr: Ipv4Net,
+}
+
+/// A running cluster.
+pub struct Cluster {
+    /// Where the API listens.
+    pub address: SocketAddr,
+    /// A kubeconfig with the administrator's certificate.
+    pub kubeconfig: PathBuf,
+    /// Scheduler, controllers, nodes: what works on the API.
+    parts: TaskGroup,
+    /// The API server itself.
+    api: TaskGroup,
+    store: Arc<dyn Store>,
+}
+
+impl Config {
+    fn runs(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+}
+
+/// Starts the roles of `config`; guests run on `guests`, all else on the current
+/// tokio runtime.
+///
+/// # Errors
+/// The first part that cannot start, by name.
+pub async fn start(config: Config, guests: Handle) -> Result<Cluster> {
+    if !config.runs(Role::Apiserver) {
+        bail!("--roles: every role runs beside the API server in this version, so \"apiserver\" must be among them");
+    }
+    prepare(&config.data_dir)?;
+    let (clock, entropy) = (Clock::system(), Entropy::system());
+    let store = open_store(&config.data_dir.join("store")).await?;
+    let (api_tasks, parts) = (TaskGroup::new(), TaskGroup::new());
+    let listener = Listener::tcp(config.listen).await?;
+    let address = listener.local_addr().context("the listener has no address")?;
+    let pki = Pki::open(&config.data_dir.join("pki"), &pki_names(&config, address), &clock)?;
+    let nodes = Arc::new(Nodes::default());
+    let api = ApiServer::start(wk_apiserver::Config {
+        store: store.clone(),
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+        service_cidr: config.service_cidr,
+        node_ports: NODE_PORTS,
+        advertise: address,
+        nodes: nodes.clone(),
+        tasks: api_tasks.clone(),
+    })
+    .await
+    .context("start the API server")?;
+    let service = api.service();
+    spawn_listener(listener, &pki, service.clone(), &api_tasks);
+    let kubeconfig = write_kubeconfig(&config.data_dir, &pki, address)?;
+    let cluster = Cluster { address, kubeconfig, parts: parts.clone(), api: api_tasks, store };
+    let shared = Shared { service, clock, entropy, parts, config };
+    shared.start_scheduler();
+    shared.start_controllers(&pki);
+    if shared.config.runs(Role::Node) {
+        node::start_all(&shared, &nodes, guests).await?;
+    }
+    Ok(cluster)
+}
+
+/// What the parts that work on the API have in common.
+struct Shared {
+    service: HttpService,
+    clock: Clock,
+    entropy: Entropy,
+    parts: TaskGroup,
+    config: Config,
+}
+
+impl Shared {
+    /// A client that the API server knows as `user`.
+    fn client(&self, user: UserInfo) -> kube::Client {
+        in_process::client(self.service.clone(), user, self.parts.clone())
+    }
+
+    fn start_scheduler(&self) {
+        if self.config.runs(Role::Scheduler) {
+            let client = self.client(UserInfo::new("system:kube-scheduler", &[]));
+            let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
+            wk_scheduler::run(wk_scheduler::Config { client, clock, entropy }, self.parts.clone());
+        }
+    }
+
+    fn start_controllers(&self, pki: &Pki) {
+        if !self.config.runs(Role::Controllers) {
+            return;
+        }
+        let config = wk_controllers::Config {
+            client: self.client(UserInfo::new("system:kube-controller-manager", &[])),
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            enabled: self.config.controllers.clone(),
+            root_ca: pki.ca_pem().to_owned(),
+        };
+        wk_controllers::run(config, self.parts.clone());
+    }
+
+    fn network(&self) -> Network {
+        let mut config = wk_network::Config::new(self.entropy.clone());
+        config.inside = vec![self.config.cluster_cidr.into(), self.config.service_cidr.into()];
+        Network::new(config)
+    }
+}
+
+impl Cluster {
+    /// Waits until a part has failed; a cluster in order waits forever.
+    pub async fn failed(&self) {
+        let (parts, api) = (self.parts.stopping(), self.api.stopping());
+        tokio::select! {
+            () = parts.cancelled() => {}
+            () = api.cancelled() => {}
+        }
+    }
+
+    /// Stops in reverse order of start: first who calls the API, then the API,
+    /// then the store.
+    ///
+    /// # Errors
+    /// The first failure, with the part's name.
+    pub async fn stop(self) -> Result<()> {
+        let parts = self.parts.shutdown(STOP_DEADLINE).await;
+        let api = self.api.shutdown(STOP_DEADLINE).await;
+        self.store.close().await.context("close the store")?;
+        parts.and(api).map_err(anyhow::Error::msg)
+    }
+}
+
+fn prepare(data_dir: &Path) -> Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data_dir)
+        .with_context(|| format!("make the data directory {}", data_dir.display()))?;
+    // Keys and Secrets live here; a directory made by hand may be open to all.
+    std::fs::set_permissions(data_dir, std::fs::Permissions::from_mode(0o700))
+        .with_context(|| format!("protect the data directory {}", data_dir.display()))
+}
+
+async fn open_store(directory: &Path) -> Result<Arc<dyn Store>> {
+    let path = directory.to_owned();
+    // Reading a large store takes a while, and blocks.
+    let opened = tokio::task::spawn_blocking(move || RocksStore::open(path)).await.context("open the store")?;
+    Ok(Arc::new(opened.context("open the store")?))
+}
+
+/// What the serving certificate is for, besides localhost.
+fn pki_names(config: &Config, address: SocketAddr) -> Vec<String> {
+    let mut names = vec![address.ip().to_string()];
+    names.extend(config.service_cidr.hosts().next().map(|first| first.to_string()));
+    names.extend(["kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(str::to_owned));
+    names.push(format!("kubernetes.default.svc.{CLUSTER_DOMAIN}"));
+    names.push(machine::hostname());
+    names
+}
+
+fn spawn_listener(listener: Listener, pki: &Pki, service: HttpService, tasks: &TaskGroup) {
+    let tls = pki.server_config();
+    let group = tasks.clone();
+    // To completion: at a stop it lets the requests in flight finish.
+    tasks.spawn_to_completion("listener", wk_platform::tasks::OnError::StopGroup, async move {
+        serve::serve(listener, Some(tls), service, group).await
+    });
+}
+
+/// Writes `<data-dir>/kubeconfig`, readable by its owner, when it has changed.
+fn write_kubeconfig(data_dir: &Path, pki: &Pki, address: SocketAddr) -> Result<PathBuf> {
+    use std::io::Write;
+    let path = data_dir.join("kubeconfig");
+    let mut reachable = address;
+    if address.ip().is_unspecified() {
+        reachable.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    let text = pki.kubeconfig(&format!("https://{reachable}"))?;
+    if std::fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
+        return Ok(path);
+    }
+    let mut file = tempfile::NamedTempFile::new_in(data_dir).context("write the kubeconfig")?;
+    file.write_all(text.as_bytes()).context("write the kubeconfig")?;
+    file.persist(&path).with_context(|| format!("write {}", path.display()))?;
+    Ok(path)
+}

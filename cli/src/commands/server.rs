@@ -1,9 +1,73 @@
-//! `wk server`.
+//! `wk server`: a cluster, or some of its parts, until a signal.
 
-use crate::args::{Global, Server};
-use anyhow::Result;
-use std::process::ExitCode;
+use crate::{
+    args::{Global, Server},
+    client,
+    compose::{self, Cluster},
+    output,
+};
+use anyhow::{Context, Result};
+use std::{io::Write, process::ExitCode, time::Instant};
+use tokio::signal::unix::{SignalKind, signal};
+use wk_controllers::ControllerSet;
+use wk_platform::tasks::{OnError, TaskGroup};
 
-pub(super) fn run(_global: &Global, _server: Server) -> Result<ExitCode> {
-    Ok(ExitCode::FAILURE)
+pub(super) fn run(global: &Global, args: Server) -> Result<ExitCode> {
+    #[expect(clippy::disallowed_methods, reason = "how long the start took, for the person who waits")]
+    let started = Instant::now();
+    let config = config(global, args)?;
+    let control = wk_platform::runtimes::control_plane().context("start the async runtime")?;
+    let guests = wk_platform::runtimes::guests().context("start the guests' runtime")?;
+    let result = control.block_on(async {
+        let cluster = compose::start(config, guests.handle().clone()).await?;
+        announce(&cluster, started)?;
+        let again = TaskGroup::new();
+        until_told(&cluster, &again).await?;
+        cluster.stop().await
+    });
+    // Guests are in the middle of something, always; they are not waited for.
+    guests.shutdown_background();
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+fn config(global: &Global, args: Server) -> Result<compose::Config> {
+    let Server { listen, nodes, roles, controllers, service_cluster_ip_range, cluster_cidr } = args;
+    Ok(compose::Config {
+        data_dir: std::path::absolute(client::data_dir(global)?).context("find the data directory")?,
+        listen,
+        nodes,
+        roles,
+        controllers: ControllerSet::parse(&controllers.join(",")).context("--controllers")?,
+        service_cidr: service_cluster_ip_range,
+        cluster_cidr,
+    })
+}
+
+fn announce(cluster: &Cluster, started: Instant) -> Result<()> {
+    let mut out = output::stdout();
+    writeln!(out, "kubeconfig: {}", cluster.kubeconfig.display())?;
+    writeln!(out, "wk is ready at https://{} after {} ms", cluster.address, started.elapsed().as_millis())?;
+    Ok(out.flush()?)
+}
+
+/// Waits for SIGTERM, SIGINT or a part's failure. A second signal ends the
+/// process at once.
+async fn until_told(cluster: &Cluster, again: &TaskGroup) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = cluster.failed() => return Ok(()),
+    }
+    again.spawn("second signal", OnError::Log, async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        std::process::exit(1);
+        #[expect(unreachable_code, reason = "names the error type of a task that cannot fail")]
+        Ok::<_, std::convert::Infallible>(())
+    });
+    Ok(())
 }
