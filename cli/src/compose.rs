@@ -5,7 +5,6 @@
 //! `wk server`; it does not parse flags and does not print.
 
 mod machine;
-mod node;
 
 use crate::args::Role;
 use anyhow::{Context, Result, bail};
@@ -17,9 +16,8 @@ use std::{
     time::Duration,
 };
 use tokio::runtime::Handle;
-use wk_apiserver::{ApiServer, node_connector::Nodes, pki::Pki};
+use wk_apiserver::{ApiServer, pki::Pki};
 use wk_controllers::ControllerSet;
-use wk_network::Network;
 use wk_platform::{Clock, Entropy, TaskGroup, UserInfo, http::HttpService, in_process, listen::Listener, serve};
 use wk_store::{Store, rocksdb::RocksStore};
 
@@ -76,7 +74,7 @@ impl Config {
 ///
 /// # Errors
 /// The first part that cannot start, by name.
-pub async fn start(config: Config, guests: Handle) -> Result<Cluster> {
+pub async fn start(config: Config, _guests: Handle) -> Result<Cluster> {
     if !config.runs(Role::Apiserver) {
         bail!("--roles: every role runs beside the API server in this version, so \"apiserver\" must be among them");
     }
@@ -87,7 +85,6 @@ pub async fn start(config: Config, guests: Handle) -> Result<Cluster> {
     let listener = Listener::tcp(config.listen).await?;
     let address = listener.local_addr().context("the listener has no address")?;
     let pki = Pki::open(&config.data_dir.join("pki"), &pki_names(&config, address), &clock)?;
-    let nodes = Arc::new(Nodes::default());
     let api = ApiServer::start(wk_apiserver::Config {
         store: store.clone(),
         clock: clock.clone(),
@@ -95,7 +92,6 @@ pub async fn start(config: Config, guests: Handle) -> Result<Cluster> {
         service_cidr: config.service_cidr,
         node_ports: NODE_PORTS,
         advertise: address,
-        nodes: nodes.clone(),
         tasks: api_tasks.clone(),
     })
     .await
@@ -107,9 +103,6 @@ pub async fn start(config: Config, guests: Handle) -> Result<Cluster> {
     let shared = Shared { service, clock, entropy, parts, config };
     shared.start_scheduler();
     shared.start_controllers(&pki);
-    if shared.config.runs(Role::Node) {
-        node::start_all(&shared, &nodes, guests).await?;
-    }
     Ok(cluster)
 }
 
@@ -145,15 +138,9 @@ impl Shared {
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
             enabled: self.config.controllers.clone(),
-            root_ca: pki.ca_pem().to_owned(),
+            root_ca_pem: Some(pki.ca_pem().to_owned()),
         };
         wk_controllers::run(config, self.parts.clone());
-    }
-
-    fn network(&self) -> Network {
-        let mut config = wk_network::Config::new(self.entropy.clone());
-        config.inside = vec![self.config.cluster_cidr.into(), self.config.service_cidr.into()];
-        Network::new(config)
     }
 }
 
@@ -226,7 +213,7 @@ fn write_kubeconfig(data_dir: &Path, pki: &Pki, address: SocketAddr) -> Result<P
     if address.ip().is_unspecified() {
         reachable.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
     }
-    let text = pki.kubeconfig(&format!("https://{reachable}"))?;
+    let text = pki.kubeconfig(&format!("https://{reachable}"));
     if std::fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
         return Ok(path);
     }
