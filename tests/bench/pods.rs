@@ -103,7 +103,8 @@ async fn one_by_one(directory: &Path) -> Vec<Duration> {
     for index in 0..101 {
         let name = format!("one-{index}");
         let begun = Instant::now();
-        let created = api.create(&PostParams::default(), &pod(&name));
+        let (params, object) = (PostParams::default(), pod(&name));
+        let created = api.create(&params, &object);
         let ready = async {
             while let Some(pod) = changes.try_next().await.unwrap() {
                 if pod.metadata.name.as_deref() == Some(&name) && is_ready(&pod) {
