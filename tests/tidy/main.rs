@@ -1,7 +1,7 @@
 //! The repository obeys its own rules: who may import whom, what every file
 //! says first, what no file says.
 
-use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use wk_tests::{files, root};
 
@@ -33,53 +33,58 @@ const MUST_NOT_IMPORT: [(&str, &[&str]); 6] = [
     ("wk-kubelet", &["wasmtime", "rocksdb"]),
 ];
 
-fn metadata() -> Metadata {
-    let manifest = root().join("Cargo.toml");
-    MetadataCommand::new().manifest_path(manifest).exec().expect("cargo describes the workspace")
+/// Our crates by name, with the names of what each imports.
+fn packages() -> BTreeMap<String, BTreeSet<String>> {
+    let output = cargo(&["metadata", "--no-deps", "--format-version", "1"]);
+    let metadata: Value = serde_json::from_str(&output).expect("cargo describes the workspace");
+    let packages = metadata["packages"].as_array().expect("a workspace has packages");
+    packages.iter().map(|package| (name(package), imports(package))).collect()
 }
 
-fn imports(package: &Package) -> BTreeSet<&str> {
-    let normal = package.dependencies.iter().filter(|dependency| dependency.kind == DependencyKind::Normal);
-    normal.map(|dependency| dependency.name.as_str()).collect()
+fn name(value: &Value) -> String {
+    value["name"].as_str().expect("everything here has a name").to_owned()
+}
+
+fn imports(package: &Value) -> BTreeSet<String> {
+    let all = package["dependencies"].as_array().into_iter().flatten();
+    all.filter(|dependency| dependency["kind"].is_null()).map(name).collect()
+}
+
+fn cargo(args: &[&str]) -> String {
+    let output = std::process::Command::new(env!("CARGO")).args(args).current_dir(root()).output().expect("cargo runs");
+    assert!(output.status.success(), "cargo {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("cargo writes UTF-8")
 }
 
 #[test]
 fn crates_import_only_what_the_architecture_allows() {
-    let metadata = metadata();
-    let packages: BTreeMap<&str, &Package> =
-        metadata.workspace_packages().into_iter().map(|package| (package.name.as_str(), package)).collect();
+    let packages = packages();
     for (name, allowed) in MAY_IMPORT {
-        let ours = imports(packages[name]).into_iter().filter(|import| packages.contains_key(import));
-        let forbidden: Vec<&str> = ours.filter(|import| !allowed.contains(import)).collect();
+        let ours = packages[name].iter().filter(|import| packages.contains_key(*import));
+        let forbidden: Vec<&String> = ours.filter(|import| !allowed.contains(&import.as_str())).collect();
         assert!(forbidden.is_empty(), "{name} must not import {forbidden:?}");
     }
     let known: BTreeSet<&str> = MAY_IMPORT.iter().map(|(name, _)| *name).chain(["wk", "wk-tests"]).collect();
-    let all: BTreeSet<&str> = packages.keys().copied().collect();
+    let all: BTreeSet<&str> = packages.keys().map(String::as_str).collect();
     assert_eq!(all, known, "a crate is missing from the table");
 }
 
 #[test]
 fn outside_crates_stay_where_they_belong() {
-    let metadata = metadata();
-    for package in metadata.workspace_packages() {
-        let forbidden = MUST_NOT_IMPORT.iter().filter(|(name, _)| *name == package.name.as_str());
-        for import in forbidden.flat_map(|(_, imports)| *imports) {
-            assert!(!imports(package).contains(import), "{} must not import {import}", package.name);
+    for (name, imports) in packages() {
+        let rules = MUST_NOT_IMPORT.iter().filter(|(ruled, _)| *ruled == name);
+        for forbidden in rules.flat_map(|(_, forbidden)| *forbidden) {
+            assert!(!imports.contains(*forbidden), "{name} must not import {forbidden}");
         }
-        let stores = package.name.as_str() == "wk-store";
-        assert!(stores || !imports(package).contains("rocksdb"), "only wk-store knows RocksDB");
+        assert!(name == "wk-store" || !imports.contains("rocksdb"), "only wk-store knows RocksDB, not {name}");
+        assert!(name == "wk-engine" || !imports.contains("wasmtime"), "only wk-engine knows wasmtime, not {name}");
     }
 }
 
 /// Two providers in one process make rustls panic at its first handshake.
 #[test]
 fn there_is_one_provider_of_cryptography() {
-    let output = std::process::Command::new(env!("CARGO"))
-        .args(["tree", "--workspace", "--prefix", "none", "--edges", "normal", "--format", "{p}"])
-        .current_dir(root())
-        .output()
-        .expect("cargo runs");
-    let tree = String::from_utf8_lossy(&output.stdout);
+    let tree = cargo(&["tree", "--workspace", "--prefix", "none", "--edges", "normal", "--format", "{p}"]);
     assert!(tree.lines().any(|line| line.starts_with("aws-lc-rs ")), "the tree was not read: {tree}");
     assert!(!tree.lines().any(|line| line.starts_with("ring ")), "ring is in the tree");
 }
