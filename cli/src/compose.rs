@@ -213,7 +213,7 @@ fn write_kubeconfig(data_dir: &Path, pki: &Pki, address: SocketAddr) -> Result<P
     if address.ip().is_unspecified() {
         reachable.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
     }
-    let text = pki.kubeconfig(&format!("https://{reachable}"));
+    let text = pki.kubeconfig(&format!("https://{reachable}"))?;
     if std::fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
         return Ok(path);
     }

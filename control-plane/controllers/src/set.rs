@@ -3,8 +3,19 @@
 use std::collections::BTreeSet;
 
 /// Every controller: upstream's name, and short forms that are accepted too.
-const KNOWN: &[(&str, &[&str])] =
-    &[("deployment-controller", &["deployment"]), ("replicaset-controller", &["replicaset"])];
+const KNOWN: &[(&str, &[&str])] = &[
+    ("deployment-controller", &["deployment"]),
+    ("endpoints-controller", &["endpoint", "endpoints"]),
+    ("endpointslice-controller", &["endpointslice"]),
+    ("garbage-collector-controller", &["garbagecollector", "garbage-collector"]),
+    ("namespace-controller", &["namespace"]),
+    ("node-ipam-controller", &["nodeipam", "node-ipam"]),
+    ("node-lifecycle-controller", &["nodelifecycle", "node-lifecycle"]),
+    ("pod-garbage-collector-controller", &["podgc", "pod-garbage-collector"]),
+    ("replicaset-controller", &["replicaset"]),
+    ("root-ca-certificate-publisher-controller", &["root-ca-cert-publisher", "root-ca-certificate-publisher"]),
+    ("serviceaccount-controller", &["serviceaccount"]),
+];
 
 /// The controllers that are switched on.
 #[derive(Clone, Debug, PartialEq, Eq)]
