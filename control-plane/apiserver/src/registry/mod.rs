@@ -263,6 +263,7 @@ pub fn keep_other_part(new: &mut Value, old: &Value, part: Part) {
 }
 
 pub mod apps;
+pub mod batch;
 pub mod check;
 pub mod coordination;
 pub mod core;
@@ -270,7 +271,10 @@ pub mod defaults;
 pub mod discovery;
 pub mod metadata;
 pub mod names;
+pub mod policy;
+pub mod rbac;
 pub mod scale;
+pub mod scheduling;
 pub mod table;
 
 /// Every resource this server serves, in discovery's order.
@@ -285,8 +289,19 @@ pub fn all() -> &'static [Resource] {
         core::secret::RESOURCE,
         core::service_account::RESOURCE,
         core::service::RESOURCE,
+        apps::controller_revision::RESOURCE,
+        apps::daemon_set::RESOURCE,
         apps::deployment::RESOURCE,
         apps::replica_set::RESOURCE,
+        apps::stateful_set::RESOURCE,
+        batch::cron_job::RESOURCE,
+        batch::job::RESOURCE,
+        policy::pod_disruption_budget::RESOURCE,
+        rbac::bindings::CLUSTER_ROLE_BINDING,
+        rbac::roles::CLUSTER_ROLE,
+        rbac::bindings::ROLE_BINDING,
+        rbac::roles::ROLE,
+        scheduling::priority_class::RESOURCE,
         coordination::lease::RESOURCE,
         discovery::endpoint_slice::RESOURCE,
     ];
