@@ -1,12 +1,17 @@
 //! The streams against a kubelet that says what it was asked.
 
 use crate::{ApiServer, Config};
+use futures::{SinkExt, StreamExt};
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use std::{convert::Infallible, sync::Arc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, handshake::derive_accept_key, protocol::Role},
+};
 use tower::ServiceExt;
 use wk_platform::{
     Clock, Entropy, TaskGroup, UserInfo,
@@ -85,6 +90,9 @@ fn pod(name: &str, node: &str) -> Value {
 /// Says what it was asked; container `b` has no log; an upgrade is an echo.
 fn kubelet(tasks: &TaskGroup, mut request: Request) -> Response {
     let asked = request.uri().to_string();
+    if request.headers().contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
+        return forward(tasks, request);
+    }
     if let Some(protocol) = request.headers().get(header::UPGRADE).cloned() {
         assert!(!request.headers().contains_key(header::AUTHORIZATION), "credentials are not the kubelet's");
         let upgrade = hyper::upgrade::on(&mut request);
@@ -107,6 +115,49 @@ fn kubelet(tasks: &TaskGroup, mut request: Request) -> Response {
         *response.body_mut() = full("container \"b\" in pod \"web\" is waiting to start: ContainerCreating");
     }
     response
+}
+
+/// A port-forward over channels to a port that answers any HTTP request, except
+/// that port 81 is dead.
+fn forward(tasks: &TaskGroup, mut request: Request) -> Response {
+    let dead = request.uri().query() == Some("port=81");
+    let key = request.headers()[header::SEC_WEBSOCKET_KEY].clone();
+    let upgrade = hyper::upgrade::on(&mut request);
+    tasks.spawn("port", OnError::Log, async move {
+        let stream = TokioIo::new(upgrade.await.map_err(|_| Gone)?);
+        let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+        let answer: &[u8] = if dead { b"\x01refused" } else { b"\x00HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok" };
+        for first in [b"\x00\x50\x00", b"\x01\x50\x00"] {
+            socket.send(Message::binary(first.to_vec())).await.map_err(|_| Gone)?;
+        }
+        if !dead {
+            socket.next().await.ok_or(Gone)?.map_err(|_| Gone)?;
+        }
+        socket.send(Message::binary(answer.to_vec())).await.map_err(|_| Gone)
+    });
+    let mut response = Response::new(empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    let accept = derive_accept_key(key.as_bytes());
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, HeaderValue::from_str(&accept).expect("base64"));
+    response
+}
+
+/// The other side has closed the connection.
+#[derive(Debug, thiserror::Error)]
+#[error("gone")]
+struct Gone;
+
+#[tokio::test]
+async fn a_pods_port_is_proxied_to() {
+    let cluster = Cluster::start().await;
+    let answer = cluster.get("/api/v1/namespaces/default/pods/web:80/proxy/page").await;
+    assert_eq!(answer, (200, "ok".to_owned()));
+    let (status, text) = cluster.get("/api/v1/namespaces/default/pods/web:81/proxy/page").await;
+    let message = serde_json::from_str::<Value>(&text).expect("a Status")["message"].clone();
+    assert_eq!((status, message), (503, json!("error trying to reach service: refused")));
 }
 
 #[tokio::test]

@@ -288,6 +288,46 @@ mod tests {
         assert_eq!(decode_all(&wire).expect("decodes"), examples());
     }
 
+    /// What kubectl 1.32 sends when it forwards a port and a page is fetched
+    /// through it (its request cut short here).
+    const KUBECTL: &[&[u8]] = &[
+        b"\x80\x03\x00\x01\x00\x00\x00\x3d\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00",
+        b"\x78\xf9\xe3\xc6\xa7\xc2\x02\x25\x3a\x70\x3a\x2b\x29\x4a\x4d\xcc\x85\x16\x25\xac\xa9\xa0\x80\x86",
+        b"\x14\xcb\x45\xa0\x24\xcc\x64\x61\xc0\xc0\xc0\xc0\x59\x04\x89\xc4\x4c\x50\xe2\x66\x34\x00\x00\x00\x00",
+        b"\xff\xff\x00\x00\x00\x01\x01\x00\x00\x00",
+        b"\x80\x03\x00\x01\x00\x00\x00\x18\x00\x00\x00\x03\x00\x00\x00\x00\x00\x00",
+        b"\xc2\xaa\x15\x54\x0a\x25\x12\xd2\x09\x00\x00\x00\xff\xff",
+        b"\x00\x00\x00\x03\x00\x00\x00\x04GET ",
+        b"\x80\x03\x00\x03\x00\x00\x00\x08\x00\x00\x00\x03\x00\x00\x00\x05",
+    ];
+
+    #[test]
+    fn what_kubectl_sends_is_understood() {
+        let pair = |kind| Headers::from([("port", "80"), ("requestid", "0"), ("streamtype", kind)]);
+        let sorted = |mut headers: Headers| {
+            headers.0.sort(); // Go writes them in any order
+            headers
+        };
+        let frames: Vec<Frame> = decode_all(&KUBECTL.concat())
+            .expect("decodes")
+            .into_iter()
+            .map(|frame| match frame {
+                Frame::SynStream { stream, fin, headers } => Frame::SynStream { stream, fin, headers: sorted(headers) },
+                frame => frame,
+            })
+            .collect();
+        assert_eq!(
+            frames,
+            [
+                Frame::SynStream { stream: 1, fin: false, headers: pair("error") },
+                Frame::Data { stream: 1, fin: true, bytes: Bytes::new() },
+                Frame::SynStream { stream: 3, fin: false, headers: pair("data") },
+                Frame::Data { stream: 3, fin: false, bytes: Bytes::from_static(b"GET ") },
+                Frame::Reset { stream: 3, status: CANCEL },
+            ]
+        );
+    }
+
     #[test]
     fn settings_and_window_updates_are_skipped() {
         let settings = [0x80, 3, 0, 4, 0, 0, 0, 4, 0, 0, 0, 0];
