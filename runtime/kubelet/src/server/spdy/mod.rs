@@ -17,11 +17,7 @@ mod handshake;
 pub mod headers;
 mod session;
 
-#[cfg(test)]
-pub use frame::Frame;
 pub use handshake::{Handshake, handshake};
-#[cfg(test)]
-pub use headers::Headers;
 pub use session::{Incoming, Stream, server};
 
 /// What ends a connection.
