@@ -15,8 +15,9 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::LazyLock;
 
-/// The media type of [`v2_protobuf`].
-pub const V2_MEDIA_TYPE: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/// The media type of [`v2_protobuf`] in an answer. Clients ask for it with an `@`
+/// in place of the second dot, but newer ones fail to parse that in an answer.
+pub const V2_MEDIA_TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// `/openapi/v2` in protobuf.
 pub fn v2_protobuf() -> Bytes {
