@@ -113,6 +113,9 @@ impl Allocators {
         if needs_ports(service) {
             self.claim_ports(claims, service, old)?;
         }
+        if needs_health_check(service) {
+            self.claim_health_check(claims, service, old)?;
+        }
         let (addresses, ports) = (addresses_of(service), ports_of(service));
         claims.freed.0 = addresses_of(old).into_iter().filter(|address| !addresses.contains(address)).collect();
         claims.freed.1 = ports_of(old).into_iter().filter(|port| !ports.contains(port)).collect();
@@ -184,6 +187,21 @@ impl Allocators {
         Ok(())
     }
 
+    /// A balancer asks this port which nodes have pods of the Service.
+    fn claim_health_check(&self, claims: &mut Claims, service: &mut Value, old: &Value) -> Result<(), FieldError> {
+        const FIELD: &str = "healthCheckNodePort";
+        let number = |service: &Value| service["spec"][FIELD].as_u64().unwrap_or(0);
+        let asked = number(service);
+        if asked != 0 && asked == number(old) {
+            return Ok(());
+        }
+        let field = format!("spec.{FIELD}");
+        let port = if asked == 0 { self.next_port(&field)? } else { self.take_port(&field, asked)? };
+        claims.ports.push(port);
+        object::map_mut(service, "spec").insert(FIELD.to_owned(), port.into());
+        Ok(())
+    }
+
     fn take_port(&self, field: &str, asked: u64) -> Result<u16, FieldError> {
         let port = u16::try_from(asked).ok().filter(|port| self.ports.contains(port)).ok_or_else(|| {
             let (low, high) = (self.ports.start(), self.ports.end());
@@ -235,6 +253,11 @@ fn needs_ports(service: &Value) -> bool {
     }
 }
 
+fn needs_health_check(service: &Value) -> bool {
+    let spec = |field: &str| service["spec"][field].as_str().unwrap_or_default();
+    spec("type") == "LoadBalancer" && spec("externalTrafficPolicy") == "Local"
+}
+
 fn addresses_of(service: &Value) -> Vec<Ipv4Addr> {
     let listed = object::list_at(service, "spec.clusterIPs").iter().filter_map(Value::as_str);
     let mut addresses: Vec<Ipv4Addr> = listed.filter_map(|text| text.parse().ok()).collect();
@@ -243,9 +266,10 @@ fn addresses_of(service: &Value) -> Vec<Ipv4Addr> {
 }
 
 fn ports_of(service: &Value) -> Vec<u16> {
-    let ports = object::list_at(service, "spec.ports").iter();
-    let number = |port: &Value| port.get("nodePort").and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok());
-    ports.filter_map(number).filter(|port| *port != 0).collect()
+    let ports = object::list_at(service, "spec.ports").iter().map(|port| &port["nodePort"]);
+    let all = ports.chain([&service["spec"]["healthCheckNodePort"]]);
+    let number = |port: &Value| port.as_u64().and_then(|port| u16::try_from(port).ok());
+    all.filter_map(number).filter(|port| *port != 0).collect()
 }
 
 #[cfg(test)]

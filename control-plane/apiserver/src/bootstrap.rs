@@ -13,6 +13,7 @@ use crate::{
     },
     object,
     registry::{self, Resource, Scope},
+    storage::{self, Update},
     verbs::{
         Call,
         create::{Managed, create_object},
@@ -102,14 +103,29 @@ async fn ensure(server: &Arc<Server>, group: &str, plural: &str, mut object: Val
     object["apiVersion"] = row.api_version().into();
     object["kind"] = row.kind.into();
     row.strategy.default(&mut object);
-    let call = internal_call(server, row, object::namespace(&object));
-    let options = WriteOptions { field_manager: "kube-apiserver".to_owned(), ..WriteOptions::default() };
-    match create_object(&call, object, &options, Managed::ByUpdate, &mut Vec::new()).await {
-        Err(ApiError::AlreadyExists(_)) => Ok(()),
-        // The address of `default/kubernetes` is taken by itself.
-        Err(ApiError::Invalid(..)) if plural == "services" => Ok(()),
-        result => result.map(|_| ()),
+    let (namespace, name) = (object::namespace(&object).to_owned(), object::name(&object).to_owned());
+    if server.storage.entry(&storage::key(row, &namespace, &name)).await?.is_some() {
+        return refresh(server, row, &object).await;
     }
+    let call = internal_call(server, row, &namespace);
+    let options = WriteOptions { field_manager: "kube-apiserver".to_owned(), ..WriteOptions::default() };
+    create_object(&call, object, &options, Managed::ByUpdate, &mut Vec::new()).await.map(|_| ())
+}
+
+/// What says where this server listens is brought up to date.
+async fn refresh(server: &Arc<Server>, row: &'static Resource, wanted: &Value) -> Result<(), ApiError> {
+    let refreshed = |mut object: Value| {
+        for field in ["subsets", "endpoints", "ports"] {
+            if let Some(value) = wanted.get(field) {
+                object[field] = value.clone();
+            }
+        }
+        if let Some(ports) = object::at(wanted, "spec.ports") {
+            object["spec"]["ports"] = ports.clone();
+        }
+        Ok(Update::Write(object))
+    };
+    server.storage.update(row, object::namespace(wanted), object::name(wanted), refreshed).await.map(|_| ())
 }
 
 /// A call that the server makes itself.
@@ -124,8 +140,12 @@ fn internal_call(server: &Arc<Server>, row: &'static Resource, namespace: &str) 
         resource: row.plural.to_owned(),
         ..RequestInfo::default()
     };
-    let rendering =
-        Rendering { accepted: Accepted::default(), include: IncludeObject::default(), now: server.clock.now() };
+    let rendering = Rendering {
+        accepted: Accepted::default(),
+        include: IncludeObject::default(),
+        now: server.clock.now(),
+        gzip: false,
+    };
     let user = UserInfo::new("system:apiserver", &[wk_platform::identity::SYSTEM_MASTERS]);
     let (query, headers) = (Query::default(), HeaderMap::new());
     Call { server: server.clone(), row, info, query, user, headers, rendering }

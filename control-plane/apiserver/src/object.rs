@@ -73,6 +73,19 @@ pub fn list_at<'a>(object: &'a Value, path: &str) -> &'a [Value] {
     at(object, path).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
+/// Puts a condition into `status.conditions`, in place of one of the same type.
+///
+/// # Panics
+/// When `object` is not a JSON object.
+pub fn set_condition(object: &mut Value, condition: Value) {
+    let conditions = map_mut(object, "status").entry("conditions").or_insert_with(|| json!([]));
+    let Some(conditions) = conditions.as_array_mut() else { return };
+    match conditions.iter_mut().find(|known| known["type"] == condition["type"]) {
+        Some(known) => *known = condition,
+        None => conditions.push(condition),
+    }
+}
+
 /// A value as Go prints an `interface{}` with `%v`: `map[a:1 b:[x y]]`.
 pub fn go_map(value: &Value) -> String {
     let joined = |parts: Vec<String>| parts.join(" ");

@@ -293,8 +293,9 @@ impl Storage {
                 Ok(Updated { object: Encoded::stored(&value, revision), done: Done::Written })
             }
             Update::Delete(object) => {
-                let revision = self.store.delete(&entry.key, entry.modified).await?;
-                Ok(Updated { object: Encoded::stored(&encode(&object), revision), done: Done::Deleted })
+                self.store.delete(&entry.key, entry.modified).await?;
+                // The last state was not stored: it has the version before it.
+                Ok(Updated { object: Encoded::stored(&encode(&object), entry.modified), done: Done::Deleted })
             }
         }
     }

@@ -3,6 +3,7 @@
 
 mod groups;
 mod health;
+mod openapi;
 pub mod version;
 
 use crate::{
@@ -36,6 +37,9 @@ pub fn serve(server: &Arc<Server>, parts: &Parts, query: &Query) -> Response {
         ["api"] => negotiated(&parts.headers, &CORE, || groups::legacy_versions(&server.advertise)),
         ["apis"] => negotiated(&parts.headers, &GROUPS, groups::group_list),
         ["apis", group] => or_no_path(groups::group(group)),
+        ["openapi", "v2"] => openapi::v2(),
+        ["openapi", "v3"] => openapi::index(),
+        ["openapi", "v3", document @ ..] => openapi::document(&parts.headers, query, document),
         ["api", version] => resources("", version),
         ["apis", group, version] => resources(group, version),
         _ => error_response(&ApiError::NoSuchPath, Format::Json),

@@ -187,8 +187,7 @@ fn check_type(expected: Expected<'_>, said: &TypeMeta<'_>) -> Result<(), ApiErro
     }
     let known = registry::all().iter().any(|row| (row.group, row.version, row.kind) == (group, version, kind));
     if known {
-        let from = format!("converting ({version}.{kind}) to ({}.{})", package(expected.group), expected.kind);
-        return Err(expected.refused(version, kind, format!("{from}: unknown conversion")));
+        return Err(expected.refused(version, kind, no_conversion(expected, version, kind)));
     }
     if group == expected.group && version != expected.version && kind == expected.kind {
         let (said, wanted) = (&said.api_version, expected.api_version());
@@ -199,6 +198,18 @@ fn check_type(expected: Expected<'_>, said: &TypeMeta<'_>) -> Result<(), ApiErro
     let full = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     let why = format!("no kind {kind:?} is registered for version {full:?} in scheme \"pkg/runtime/scheme.go:100\"");
     Err(expected.refused(version, kind, why))
+}
+
+fn no_conversion(expected: Expected<'_>, version: &str, kind: &str) -> String {
+    format!("converting ({version}.{kind}) to ({}.{}): unknown conversion", package(expected.group), expected.kind)
+}
+
+/// Why a patched object is no longer of the expected kind, if so.
+pub fn other_kind(expected: Expected<'_>, object: &Value) -> Option<String> {
+    let (said, kind) = (crate::object::str_at(object, "apiVersion"), crate::object::str_at(object, "kind"));
+    let version = said.rsplit('/').next().unwrap_or_default();
+    let same = kind == expected.kind && said == expected.api_version();
+    (!same).then(|| no_conversion(expected, version, kind))
 }
 
 /// The Go package of a group's internal types.

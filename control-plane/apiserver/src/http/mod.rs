@@ -124,7 +124,15 @@ fn rendering(server: &Server, parts: &Parts, query: &Query) -> Result<Rendering,
         accepted: negotiate::accepted(&parts.headers)?,
         include: IncludeObject::parse(query.get("includeObject")),
         now: server.clock.now(),
+        gzip: takes_gzip(&parts.headers),
     })
+}
+
+fn takes_gzip(headers: &http::HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .any(|coding| coding.split(';').next().unwrap_or_default().trim() == "gzip")
 }
 
 /// The resource of the path, if the path exists and has the method.

@@ -8,9 +8,11 @@ use super::{
 };
 use crate::{object, protobuf, registry::Resource, storage::Encoded};
 use bytes::{BufMut, Bytes, BytesMut};
+use flate2::{Compression, write::GzEncoder};
 use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use std::io::Write;
 use wk_platform::http::{Response, full};
 
 /// What a verb answers.
@@ -111,6 +113,8 @@ pub struct Rendering {
     pub include: IncludeObject,
     /// For ages.
     pub now: Timestamp,
+    /// Whether the client takes large answers compressed.
+    pub gzip: bool,
 }
 
 impl Rendering {
@@ -118,6 +122,9 @@ impl Rendering {
     pub fn response(&self, reply: Reply) -> Response {
         let Reply { content, code, warnings } = reply;
         let mut response = match self.content(content) {
+            Ok(Rendered::Bytes(bytes, format)) if self.gzip && bytes.len() >= GZIP_BYTES_MIN => {
+                compressed(bytes_response(code, format.media_type(), gzip(&bytes)))
+            }
             Ok(Rendered::Bytes(bytes, format)) => bytes_response(code, format.media_type(), bytes),
             Ok(Rendered::Response(response)) => response,
             Err(error) => return error_response(&error, self.accepted.format),
@@ -199,6 +206,21 @@ impl Rendering {
             false => json!({"cells": cells, "object": shown, "conditions": conditions}),
         }
     }
+}
+
+/// Smaller answers are not worth compressing (upstream: `defaultGzipThresholdBytes`).
+const GZIP_BYTES_MIN: usize = 128 * 1024;
+
+fn gzip(bytes: &[u8]) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    let written = encoder.write_all(bytes).and_then(|()| encoder.finish());
+    written.expect("writing to memory does not fail").into()
+}
+
+fn compressed(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    response
 }
 
 enum Rendered {
@@ -336,6 +358,18 @@ fn warning_header(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_large_answers_are_compressed() {
+        let now = Timestamp::from_second(0).expect("valid");
+        let (accepted, include) = (Accepted::default(), IncludeObject::default());
+        let rendering = Rendering { accepted, include, now, gzip: true };
+        let encoded = |length: usize| {
+            let reply = Reply::value(Value::from("x".repeat(length)));
+            rendering.response(reply).headers().contains_key(header::CONTENT_ENCODING)
+        };
+        assert!(!encoded(1024) && encoded(GZIP_BYTES_MIN));
+    }
 
     #[test]
     fn warnings_are_quoted() {

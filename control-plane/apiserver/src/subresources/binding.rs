@@ -98,13 +98,7 @@ fn set_scheduled(pod: &mut Value, now: Timestamp) {
     let time = metadata::time(now);
     let condition =
         json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": time});
-    let status = object::map_mut(pod, "status");
-    let conditions = status.entry("conditions").or_insert_with(|| json!([]));
-    let Some(conditions) = conditions.as_array_mut() else { return };
-    match conditions.iter_mut().find(|known| known["type"] == "PodScheduled") {
-        Some(known) => *known = condition,
-        None => conditions.push(condition),
-    }
+    object::set_condition(pod, condition);
 }
 
 #[cfg(test)]

@@ -5,15 +5,18 @@
 use crate::{
     http::{body, reply::Reply, status::ApiError},
     object,
+    storage::Update,
     verbs::{
         Call,
         delete::delete_object,
+        metadata,
         options::{DeleteOptions, WriteOptions},
     },
 };
 use bytes::Bytes;
 use http::StatusCode;
-use serde_json::json;
+use jiff::Timestamp;
+use serde_json::{Value, json};
 
 const EXPECTED: body::Expected<'static> =
     body::Expected { group: "policy", version: "v1", kind: "Eviction", definition: "io.k8s.api.policy.v1.Eviction" };
@@ -34,7 +37,22 @@ pub async fn create(call: &Call, body: Bytes) -> Result<Reply, ApiError> {
         None => DeleteOptions::default(),
     };
     delete.dry_run |= options.dry_run;
+    if !delete.dry_run {
+        let now = call.server.clock.now_seconds();
+        let mark = |pod: Value| Ok(Update::Write(marked(pod, now)));
+        call.server.storage.update(call.row, call.namespace(), &call.info.name, mark).await?;
+    }
     delete_object(call, &call.info.name, &delete).await?;
     let success = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
     Ok(Reply::value(success).with_code(StatusCode::CREATED))
+}
+
+/// The pod with the condition that says why it goes.
+fn marked(mut pod: Value, now: Timestamp) -> Value {
+    let condition = json!({
+        "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting", "lastProbeTime": null, "lastTransitionTime": metadata::time(now),
+    });
+    object::set_condition(&mut pod, condition);
+    pod
 }

@@ -123,6 +123,9 @@ fn patched(call: &Call, patch: &Patch, old: Option<&Value>, options: &WriteOptio
         call.check_name(body)?;
     }
     let value = patch.apply(call, old, options)?;
+    if let Some(why) = body::other_kind(body::Expected::of(call.row), &value) {
+        return Err(unreadable(patch, &value, &why));
+    }
     let decoded = schema::normalize(call.row.definition, value.clone(), options.validation);
     let mut decoded = decoded.map_err(|error| unreadable(patch, &value, &error.to_string()))?;
     call.settle_namespace(&mut decoded.object)?;
@@ -135,7 +138,7 @@ fn patched(call: &Call, patch: &Patch, old: Option<&Value>, options: &WriteOptio
 /// The result of a patch is no object of the kind.
 fn unreadable(patch: &Patch, value: &Value, why: &str) -> ApiError {
     let shown = match patch {
-        Patch::Strategic(body) => object::go_map(body),
+        Patch::Strategic(body) => format!("{:?}", object::go_map(body)),
         _ => format!("{:?}", value.to_string()),
     };
     let error = crate::registry::metadata::invalid_shown("patch", &shown, why);

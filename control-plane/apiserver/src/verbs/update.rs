@@ -15,7 +15,7 @@ use crate::{
     },
     object,
     patch::managed_fields,
-    registry::metadata as rules,
+    registry::{Part, metadata as rules},
     schema::Decoded,
     storage::{self, Done, Encoded, Update, Updated, Written},
 };
@@ -134,7 +134,8 @@ async fn finished(
 ) -> Result<Value, ApiError> {
     let (row, part) = (call.row, part_of(&call.info.subresource));
     check_version(call, &new, old)?;
-    if managed == Managed::ByUpdate {
+    // Upstream does not track who writes ephemeral containers.
+    if managed == Managed::ByUpdate && part != Part::EphemeralContainers {
         manage(call, Some(old), &mut new, options);
     }
     admit::admit(call, &mut new, Some(old)).await?;
@@ -142,8 +143,6 @@ async fn finished(
     metadata::keep_system_fields(&mut new, old);
     metadata::bump_generation(row, &mut new, old);
     let mut errors = rules::validate_update(&new, old);
-    // Upstream's kinds check the metadata once more.
-    errors.extend_from_within(..);
     errors.extend(row.strategy.validate_update(&new, old, part));
     if !errors.is_empty() {
         return Err(ApiError::Invalid(Target::kind(row, object::name(old)), errors));

@@ -19,6 +19,7 @@ use crate::{
     registry::Resource,
     storage::Encoded,
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures::stream;
 use http::{HeaderValue, header};
@@ -140,10 +141,22 @@ impl Watch {
             }
         }
         if wanted == Some(true) {
-            let line = self.bookmark(revision, Some(json!({"k8s.io/initial-events-end": "true"})));
+            let annotations = json!({
+                "k8s.io/initial-events-end": "true",
+                "kubernetes.io/initial-events-list-blueprint": self.blueprint(),
+            });
+            let line = self.bookmark(revision, Some(annotations));
             self.lines.push_back(line);
         }
         Ok(revision)
+    }
+
+    /// An empty list of the kind, for clients that build a list from the events.
+    fn blueprint(&self) -> String {
+        let (kind, api_version) = (self.row.kind, self.row.api_version());
+        let list =
+            format!("{{\"kind\":\"{kind}List\",\"apiVersion\":\"{api_version}\",\"metadata\":{{}},\"items\":null}}\n");
+        STANDARD.encode(list)
     }
 
     /// The next line; `None` at the end of the watch.
