@@ -109,3 +109,6 @@ pub fn run(config: Config, tasks: TaskGroup) {
     }
     runner.start();
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,8 @@
 pub(crate) mod cache;
 pub(crate) mod events;
 pub(crate) mod expectations;
+#[cfg(test)]
+pub(crate) mod fake_api;
 pub(crate) mod patch;
 pub(crate) mod queue;
 

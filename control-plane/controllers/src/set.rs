@@ -5,16 +5,17 @@ use std::collections::BTreeSet;
 /// Every controller: upstream's name, and short forms that are accepted too.
 const KNOWN: &[(&str, &[&str])] = &[
     ("deployment-controller", &["deployment"]),
-    ("endpoints-controller", &["endpoint", "endpoints"]),
+    ("endpoints-controller", &["endpoints", "endpoint"]),
     ("endpointslice-controller", &["endpointslice"]),
-    ("garbage-collector-controller", &["garbagecollector", "garbage-collector"]),
+    ("garbage-collector-controller", &["garbage-collector", "garbagecollector"]),
     ("namespace-controller", &["namespace"]),
-    ("node-ipam-controller", &["nodeipam", "node-ipam"]),
-    ("node-lifecycle-controller", &["nodelifecycle", "node-lifecycle"]),
-    ("pod-garbage-collector-controller", &["podgc", "pod-garbage-collector"]),
+    ("node-ipam-controller", &["node-ipam", "nodeipam"]),
+    ("node-lifecycle-controller", &["node-lifecycle", "nodelifecycle"]),
+    ("pod-garbage-collector-controller", &["pod-garbage-collector", "pod-gc", "podgc"]),
     ("replicaset-controller", &["replicaset"]),
-    ("root-ca-certificate-publisher-controller", &["root-ca-cert-publisher", "root-ca-certificate-publisher"]),
+    ("root-ca-certificate-publisher-controller", &["root-ca-certificate-publisher", "root-ca-cert-publisher"]),
     ("serviceaccount-controller", &["serviceaccount"]),
+    ("taint-eviction-controller", &["taint-eviction"]),
 ];
 
 /// The controllers that are switched on.
@@ -81,6 +82,7 @@ impl ControllerSet {
 
     /// Whether the controller of this full name is switched on.
     pub fn contains(&self, name: &str) -> bool {
+        debug_assert!(known().contains(&name), "{name} is missing from the known controllers");
         self.names.contains(name)
     }
 }
