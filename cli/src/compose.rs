@@ -5,6 +5,7 @@
 //! `wk server`; it does not parse flags and does not print.
 
 mod machine;
+mod node;
 
 use crate::args::Role;
 use anyhow::{Context, Result, bail};
@@ -18,6 +19,7 @@ use std::{
 use tokio::runtime::Handle;
 use wk_apiserver::{ApiServer, pki::Pki};
 use wk_controllers::ControllerSet;
+use wk_network::Network;
 use wk_platform::{Clock, Entropy, TaskGroup, UserInfo, http::HttpService, in_process, listen::Listener, serve};
 use wk_store::{Store, rocksdb::RocksStore};
 
@@ -26,6 +28,10 @@ const CLUSTER_DOMAIN: &str = "cluster.local";
 
 /// Node ports of Services (upstream's default of `--service-node-port-range`).
 const NODE_PORTS: std::ops::RangeInclusive<u16> = 30_000..=32_767;
+
+/// After this long without a heartbeat a node counts as gone (upstream's
+/// `--node-monitor-grace-period`).
+const NODE_GRACE: Duration = Duration::from_secs(40);
 
 /// How long each layer may take to finish what it is at. Guests are ended at
 /// once: their pods are started again with the next server.
@@ -74,7 +80,7 @@ impl Config {
 ///
 /// # Errors
 /// The first part that cannot start, by name.
-pub async fn start(config: Config, _guests: Handle) -> Result<Cluster> {
+pub async fn start(config: Config, guests: Handle) -> Result<Cluster> {
     if !config.runs(Role::Apiserver) {
         bail!("--roles: every role runs beside the API server in this version, so \"apiserver\" must be among them");
     }
@@ -103,6 +109,9 @@ pub async fn start(config: Config, _guests: Handle) -> Result<Cluster> {
     let shared = Shared { service, clock, entropy, parts, config };
     shared.start_scheduler();
     shared.start_controllers(&pki);
+    if shared.config.runs(Role::Node) {
+        node::start_all(&shared, api.nodes(), guests)?;
+    }
     Ok(cluster)
 }
 
@@ -139,8 +148,17 @@ impl Shared {
             entropy: self.entropy.clone(),
             enabled: self.config.controllers.clone(),
             root_ca_pem: Some(pki.ca_pem().to_owned()),
+            node_grace: NODE_GRACE,
+            // The nodes of this process bring their ranges along.
+            pod_cidr: None,
         };
         wk_controllers::run(config, self.parts.clone());
+    }
+
+    fn network(&self) -> Network {
+        let mut config = wk_network::Config::new(self.entropy.clone());
+        config.inside = vec![self.config.cluster_cidr.into(), self.config.service_cidr.into()];
+        Network::new(config)
     }
 }
 

@@ -7,7 +7,6 @@ mod delete;
 mod describe;
 mod get;
 mod image;
-#[allow(unused_imports)]
 pub(crate) use image::IMAGES_DIRECTORY;
 mod logs;
 mod port_forward;

@@ -1,6 +1,5 @@
 //! What the host says about itself; what it does not say is left empty.
 
-#![allow(dead_code)]
 use std::fs::read_to_string;
 
 /// Memory maps of a process that is not allowed to say (Linux's default).

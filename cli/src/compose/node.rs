@@ -1,0 +1,186 @@
+//! The nodes of this process: one network and one engine for all, a runtime and
+//! a kubelet for each.
+
+use super::{CLUSTER_DOMAIN, Shared, machine};
+use anyhow::{Context, Result};
+use ipnet::Ipv4Net;
+use k8s_openapi::api::core::v1::NodeAddress;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+    sync::Arc,
+};
+use tokio::runtime::Handle;
+use wk_apiserver::node_connector::Nodes;
+use wk_engine::{Limits, Programs, WasmRuntime};
+use wk_images::ImageStore;
+use wk_kubelet::{Capacity, ClusterDns, Kubelet, KubeletHandle, NodeConfig, server};
+use wk_network::Network;
+use wk_platform::{
+    UserInfo,
+    listen::{self, Listener},
+    serve,
+    tasks::OnError,
+};
+use wk_proxy::Proxy;
+
+/// Length of a node's part of the cluster's pod addresses. Upstream's
+/// `--node-cidr-mask-size` of 24 holds 254 pods; a node here runs thousands.
+const NODE_PREFIX_LENGTH: u8 = 20;
+
+/// Upstream's, for clusters of so many nodes that the longer one is needed.
+const NODE_PREFIX_LENGTH_MAX: u8 = 24;
+
+/// Upstream's port of the kubelet; here it is only a name, since the API server
+/// reaches the nodes of this process without one.
+const KUBELET_PORT: u16 = 10_250;
+
+/// What the nodes share.
+struct Machine {
+    network: Network,
+    programs: Arc<Programs>,
+    images: Arc<ImageStore>,
+    guests: Handle,
+}
+
+pub(super) fn start_all(shared: &Shared, nodes: &Nodes, guests: Handle) -> Result<()> {
+    let data_dir = &shared.config.data_dir;
+    let network = shared.network();
+    let machine = Machine {
+        programs: Programs::new(&data_dir.join("cache")).context("start the engine")?,
+        images: Arc::new(
+            ImageStore::open(data_dir.join(crate::commands::IMAGES_DIRECTORY)).context("open the images")?,
+        ),
+        network: network.clone(),
+        guests,
+    };
+    let ranges = node_ranges(shared.config.cluster_cidr, shared.config.nodes)?;
+    if let Some(first) = ranges.first() {
+        start_proxy(shared, network, Network::node_address(*first).context("the first node's address")?);
+    }
+    for (index, range) in ranges.into_iter().enumerate() {
+        let name = format!("node-{}", index + 1);
+        start(shared, &machine, nodes, &name, range).with_context(|| format!("start {name}"))?;
+    }
+    Ok(())
+}
+
+/// The first `count` parts of the cluster's pod addresses.
+fn node_ranges(cluster: Ipv4Net, count: u32) -> Result<Vec<Ipv4Net>> {
+    let shortest = NODE_PREFIX_LENGTH.max(cluster.prefix_len());
+    let parts = |length: u8| cluster.subnets(length).map(|parts| parts.take(count as usize).collect::<Vec<_>>());
+    let mut ranges = parts(shortest).context("divide --cluster-cidr")?;
+    if ranges.len() < count as usize && shortest < NODE_PREFIX_LENGTH_MAX {
+        ranges = parts(NODE_PREFIX_LENGTH_MAX).context("divide --cluster-cidr")?;
+    }
+    anyhow::ensure!(ranges.len() == count as usize, "--cluster-cidr {cluster} is too small for {count} nodes");
+    Ok(ranges)
+}
+
+fn start_proxy(shared: &Shared, network: Network, from: IpAddr) {
+    let node_ports = Some(wk_proxy::node_ports::Config { listen: Ipv4Addr::UNSPECIFIED.into(), from });
+    let client = shared.client(UserInfo::new("system:kube-proxy", &[]));
+    let config = wk_proxy::Config { client, network, cluster_domain: CLUSTER_DOMAIN.to_owned(), node_ports };
+    let (proxy, tasks) = (Proxy::new(config), shared.parts.clone());
+    shared.parts.spawn("proxy", OnError::StopGroup, async move {
+        proxy.run(tasks).await;
+        Ok::<_, std::convert::Infallible>(())
+    });
+}
+
+fn start(shared: &Shared, machine: &Machine, nodes: &Nodes, name: &str, range: Ipv4Net) -> Result<()> {
+    let directory = shared.config.data_dir.join("nodes").join(name);
+    let runtime = Arc::new(wasm_runtime(shared, machine, &directory, range)?);
+    let kubelet = Kubelet::new(wk_kubelet::Config {
+        node_name: name.to_owned(),
+        client: shared.client(UserInfo::node(name)),
+        runtime: runtime.clone(),
+        images: runtime,
+        root_dir: directory,
+        clock: shared.clock.clone(),
+        entropy: shared.entropy.clone(),
+        node: node_config(shared, name, range)?,
+        dns: ClusterDns { servers: Vec::new(), domain: CLUSTER_DOMAIN.to_owned() },
+    });
+    serve_kubelet(shared, nodes, name, kubelet.handle());
+    kubelet.run(&shared.parts);
+    Ok(())
+}
+
+fn wasm_runtime(shared: &Shared, machine: &Machine, directory: &Path, range: Ipv4Net) -> Result<WasmRuntime> {
+    let config = wk_engine::Config {
+        programs: machine.programs.clone(),
+        images: machine.images.clone(),
+        network: machine.network.clone(),
+        pod_cidr: range,
+        state_dir: directory.join("containers"),
+        guests: machine.guests.clone(),
+        clock: shared.clock.clone(),
+        entropy: shared.entropy.clone(),
+        limits: Limits::default(),
+    };
+    WasmRuntime::new(config).context("start the wasm runtime")
+}
+
+fn node_config(shared: &Shared, name: &str, range: Ipv4Net) -> Result<NodeConfig> {
+    let internal = Network::node_address(range).context("the node's address")?.to_string();
+    let address = |kind: &str, address: String| NodeAddress { type_: kind.to_owned(), address };
+    Ok(NodeConfig {
+        addresses: vec![address("InternalIP", internal), address("Hostname", name.to_owned())],
+        pod_cidr: Some(range.to_string()),
+        capacity: capacity(shared.config.nodes, range),
+        endpoint_port: KUBELET_PORT,
+        version: wk_apiserver::version::git_version(),
+        os_image: machine::os_image(),
+        kernel_version: machine::kernel_version(),
+        machine_id: machine::machine_id(),
+        boot_id: machine::boot_id(),
+        ..NodeConfig::default()
+    })
+}
+
+/// Each node offers the whole machine, as the nodes of other clusters in one
+/// machine do, but only its part of the pods that the process can run, and no
+/// more than it has addresses for (the first is its own).
+fn capacity(nodes: u32, range: Ipv4Net) -> Capacity {
+    let addresses = range.hosts().count() as u64;
+    let pods = (machine::pods_max() / u64::from(nodes.max(1))).min(addresses.saturating_sub(1));
+    Capacity {
+        cpu_millis: machine::cpu_millis(),
+        memory_bytes: machine::memory_bytes(),
+        pods: u32::try_from(pods).unwrap_or(u32::MAX),
+        ..Capacity::default()
+    }
+}
+
+/// The kubelet's HTTP API on an in-memory address that only the API server has.
+fn serve_kubelet(shared: &Shared, nodes: &Nodes, name: &str, kubelet: KubeletHandle) {
+    let (listener, connector) = listen::pipe();
+    nodes.register(name, connector);
+    let service = server::service(server::Config {
+        node_name: name.to_owned(),
+        kubelet,
+        logs: Arc::new(server::PollLogs),
+        clock: shared.clock.clone(),
+        tasks: shared.parts.clone(),
+        callers: server::Callers::Trusted,
+    });
+    let tasks = shared.parts.clone();
+    shared.parts.spawn_to_completion("kubelet API", OnError::StopGroup, async move {
+        serve::serve(Listener::Pipe(listener), None, service, tasks).await
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_node_has_its_part_of_the_pod_addresses() {
+        let cluster: Ipv4Net = "10.244.0.0/16".parse().expect("valid");
+        let ranges = node_ranges(cluster, 3).expect("room for three");
+        assert_eq!(ranges[2].to_string(), "10.244.32.0/20");
+        assert_eq!(node_ranges(cluster, 17).expect("room for 17")[16].to_string(), "10.244.16.0/24");
+        assert!(node_ranges("10.244.0.0/24".parse().expect("valid"), 2).is_err());
+    }
+}
