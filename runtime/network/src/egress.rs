@@ -6,7 +6,6 @@
 
 use crate::connection::Connection;
 use futures::future::BoxFuture;
-use ipnet::IpNet;
 use std::{
     io,
     net::{IpAddr, SocketAddr},
@@ -49,11 +48,13 @@ impl Egress {
         Self { resolve: Arc::new(resolve), ..self }
     }
 
-    /// TCP connections of the host, to addresses in `allowed` only; to others
-    /// the network is unreachable. Names as the host looks them up.
-    pub fn to_host(tasks: TaskGroup, allowed: Vec<IpNet>) -> Self {
+    /// TCP connections of the host, where `allowed` says so; elsewhere the
+    /// network is unreachable. Names as the host looks them up. Whoever may make
+    /// services chooses the addresses asked for, the host's loopback among them:
+    /// allow no more than is meant.
+    pub fn to_host(tasks: TaskGroup, allowed: impl Fn(SocketAddr) -> bool + Send + Sync + 'static) -> Self {
         Self::new(tasks, move |to| {
-            let allowed = allowed.iter().any(|range| range.contains(&to.ip()));
+            let allowed = allowed(to);
             Box::pin(async move {
                 if !allowed {
                     return Err(io::ErrorKind::NetworkUnreachable.into());

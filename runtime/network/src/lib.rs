@@ -245,9 +245,7 @@ impl Network {
     /// Whether `address` belongs to the cluster even when no pod has it.
     fn is_inside(&self, address: IpAddr) -> bool {
         let IpAddr::V4(v4) = address else { return false };
-        v4.is_loopback()
-            || self.shared.inside.iter().any(|range| range.contains(&address))
-            || self.node_of(v4).is_some()
+        self.shared.inside.iter().any(|range| range.contains(&address)) || self.node_of(v4).is_some()
     }
 
     fn next_host_port(&self) -> u16 {

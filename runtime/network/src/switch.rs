@@ -108,8 +108,10 @@ impl Network {
     /// Joins `source` to whoever has `endpoint`; the client sees `to` as its
     /// peer.
     fn link(&self, source: Source, to: SocketAddr, endpoint: SocketAddr) -> Connect {
+        // Loopback is the pod's own only when it was asked for: as the endpoint
+        // of a service it is the host's, which is outside.
         let pod = match &source.pod {
-            Some((_, lease)) if endpoint.ip().is_loopback() => Some(lease.pod.clone()),
+            Some((_, lease)) if to.ip().is_loopback() => Some(lease.pod.clone()),
             _ => self.find(endpoint.ip()),
         };
         match (pod, &self.shared.egress) {

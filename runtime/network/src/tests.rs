@@ -354,6 +354,30 @@ async fn egress_carries_what_is_outside_and_nothing_inside() {
 }
 
 #[tokio::test]
+async fn the_host_is_reached_only_where_allowed() {
+    let mut outside = listen::Listener::tcp(address("127.0.0.1:0")).await.expect("a free port");
+    let open = outside.local_addr().expect("TCP");
+    let egress = Egress::to_host(TaskGroup::new(), move |to| to == open);
+    let network = Network::new(Config { egress: Some(egress), ..Config::new(Entropy::seeded(1)) });
+    let client = pod(&network);
+    let virtual_address = address("10.96.0.1:443");
+    let lead_to = |endpoint| {
+        let mut table = ServiceTable::default();
+        let backends = Backends { endpoints: vec![endpoint], ..Backends::default() };
+        table.insert(Protocol::Tcp, virtual_address, backends);
+        network.set_services(table);
+    };
+    lead_to(open);
+    let mut near = client.connect(virtual_address).await.expect("as an endpoint, loopback is the host's");
+    assert_eq!(connect_error(&client, open).await, Some(ConnectionRefused), "asked for, it is the pod's own");
+    let (mut far, _) = outside.accept().await.expect("connected");
+    near.write_all(b"hello").await.expect("open");
+    far.read_exact(&mut [0; 5]).await.expect("open");
+    lead_to(address("127.0.0.1:22"));
+    assert_eq!(connect_error(&client, virtual_address).await, Some(NetworkUnreachable));
+}
+
+#[tokio::test]
 async fn netstat_lists_listeners_and_both_ends() {
     let network = network();
     let server = pod(&network);

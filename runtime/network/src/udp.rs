@@ -130,7 +130,9 @@ impl UdpSocket {
         let endpoint = self.endpoint(to)?;
         let packet = PacketInfo { protocol: Protocol::Udp, from, to: endpoint };
         match pod.network.shared.rules.judge(&packet) {
-            Verdict::Pass | Verdict::Delay(_) => pod.network.deliver_datagram(pod, Datagram { data, from }, endpoint),
+            Verdict::Pass | Verdict::Delay(_) => {
+                pod.network.deliver_datagram(pod, Datagram { data, from }, to, endpoint)
+            }
             Verdict::Drop => Ok(()),
         }
     }
@@ -233,15 +235,19 @@ impl Drop for Inner {
 }
 
 impl Network {
-    /// Puts a datagram into the inbox for `to`, if there is one.
-    fn deliver_datagram(&self, sender: &Arc<Pod>, datagram: Datagram, to: SocketAddr) -> io::Result<()> {
-        let pod = match to.ip() {
-            address if address.is_loopback() => Some(sender.clone()),
-            address => self.find(address),
-        };
+    /// Puts a datagram for `asked` into the inbox of `endpoint`, if there is one.
+    /// As with connections, only who asks for loopback gets its own.
+    fn deliver_datagram(
+        &self,
+        sender: &Arc<Pod>,
+        datagram: Datagram,
+        asked: SocketAddr,
+        endpoint: SocketAddr,
+    ) -> io::Result<()> {
+        let pod = if asked.ip().is_loopback() { Some(sender.clone()) } else { self.find(endpoint.ip()) };
         match pod {
-            Some(pod) => pod.receive_datagram(datagram, to),
-            None if self.is_inside(to.ip()) => {} // lost, as on a wire
+            Some(pod) => pod.receive_datagram(datagram, endpoint),
+            None if self.is_inside(endpoint.ip()) => {} // lost, as on a wire
             None => return Err(io::ErrorKind::NetworkUnreachable.into()),
         }
         Ok(())

@@ -83,6 +83,8 @@ async fn a_conversation_with_a_service_stays_with_one_endpoint_and_answers_come_
     sockets[(chosen + 1) % 20].try_recv().expect("the old endpoint is gone from the service");
     serve(&network, Vec::new());
     assert_eq!(send_error(&client, VIRTUAL), Some(ConnectionRefused));
+    serve(&network, vec![address("127.0.0.1:53")]);
+    assert_eq!(send_error(&client, VIRTUAL), Some(NetworkUnreachable), "the host's loopback, not the pod's");
 }
 
 #[test]
