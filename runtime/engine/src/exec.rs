@@ -9,7 +9,7 @@ use crate::{
     container::Container,
     cpu::Metered,
     run::{End, Guest, Program},
-    runtime::Shared,
+    state::Shared,
     stdio::{OUTPUT_PIECES_MAX, Sink, Source, Stdin, Stdout, Terminal},
 };
 use bytes::Bytes;

@@ -14,7 +14,7 @@
 //!                                        container: Created → Running → Exited
 //! ```
 //!
-//! Reading order: [`runtime`], `sandbox`, `container`, `rootfs`, [`programs`],
+//! Reading order: [`runtime`], `state`, `sandbox`, `container`, `rootfs`, [`programs`],
 //! `linker`, `host`, `sockets`, `run`, `limits`, `cpu`, `epoch`, `stdio`, `logs`, `exec`,
 //! `image_service`.
 //!
@@ -41,6 +41,7 @@ mod run;
 pub mod runtime;
 mod sandbox;
 mod sockets;
+mod state;
 mod stdio;
 #[cfg(test)]
 mod tests;

@@ -132,3 +132,21 @@ fn the_version_is_that_of_the_lock_file() {
     let node = Node::start();
     assert_eq!(node.runtime.version(), format!("wasmtime://{version}"));
 }
+
+#[tokio::test]
+async fn a_shutdown_ends_guests_with_whole_logs_and_a_drop_ends_them_too() {
+    let node = Node::start();
+    let made = node.run(ContainerConfig { stdin: true, ..container("env-and-files", &["stdin"]) }).await;
+    let mut session = node.runtime.attach(&made).await.unwrap();
+    session.stdin.as_ref().unwrap().send(bytes::Bytes::from_static(b"last words\n")).await.unwrap();
+    session.output.recv().await.unwrap();
+    node.runtime.shutdown(PATIENCE).await.unwrap();
+    assert_eq!(node.log(&made).await, "last words\n");
+    assert!(node.exit(&made).await.is(137, "Error"));
+
+    let node = Node::start();
+    let made = node.run(container("sleep", &[])).await;
+    let mut session = node.runtime.attach(&made).await.unwrap();
+    drop(node);
+    assert_eq!(session.output.recv().await, None, "the guest is gone");
+}
