@@ -390,5 +390,4 @@ fn go_print_fields(fields: &Fields) -> String {
 }
 
 #[cfg(test)]
-#[path = "strategic_tests.rs"]
 mod tests;
