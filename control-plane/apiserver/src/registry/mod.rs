@@ -271,10 +271,13 @@ pub mod defaults;
 pub mod discovery;
 pub mod metadata;
 pub mod names;
+pub mod networking;
+pub mod node;
 pub mod policy;
 pub mod rbac;
 pub mod scale;
 pub mod scheduling;
+pub mod storage;
 pub mod table;
 
 /// Every resource this server serves, in discovery's order.
@@ -286,6 +289,7 @@ pub fn all() -> &'static [Resource] {
         core::namespace::RESOURCE,
         core::node::RESOURCE,
         core::pod::RESOURCE,
+        core::pod_template::RESOURCE,
         core::secret::RESOURCE,
         core::service_account::RESOURCE,
         core::service::RESOURCE,
@@ -296,13 +300,18 @@ pub fn all() -> &'static [Resource] {
         apps::stateful_set::RESOURCE,
         batch::cron_job::RESOURCE,
         batch::job::RESOURCE,
+        networking::ingress_class::RESOURCE,
+        networking::ingress::RESOURCE,
+        networking::network_policy::RESOURCE,
         policy::pod_disruption_budget::RESOURCE,
         rbac::bindings::CLUSTER_ROLE_BINDING,
         rbac::roles::CLUSTER_ROLE,
         rbac::bindings::ROLE_BINDING,
         rbac::roles::ROLE,
+        storage::storage_class::RESOURCE,
         scheduling::priority_class::RESOURCE,
         coordination::lease::RESOURCE,
+        node::runtime_class::RESOURCE,
         discovery::endpoint_slice::RESOURCE,
     ];
     ALL

@@ -1,0 +1,3 @@
+//! Kinds of the group `storage.k8s.io`.
+
+pub mod storage_class;
