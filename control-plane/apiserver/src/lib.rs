@@ -30,6 +30,7 @@ pub mod protobuf;
 pub mod registry;
 pub mod schema;
 pub mod selector;
+pub mod service_account_tokens;
 pub mod storage;
 pub mod subresources;
 pub mod verbs;
@@ -43,6 +44,7 @@ use cache::Caches;
 pub use discovery::version;
 use ipnet::Ipv4Net;
 use node_connector::Nodes;
+use service_account_tokens::TokenAuthority;
 use std::{net::SocketAddr, ops::RangeInclusive, sync::Arc};
 use storage::Storage;
 use wk_platform::{Clock, Entropy, TaskGroup, http::HttpService};
@@ -74,6 +76,8 @@ pub struct Server {
     pub caches: Caches,
     /// Addresses and ports of Services.
     pub allocators: Allocators,
+    /// Tokens of service accounts.
+    pub tokens: TokenAuthority,
     /// The way to the kubelets.
     pub nodes: Nodes,
     /// Request counts.
@@ -102,7 +106,9 @@ impl ApiServer {
     /// When the store cannot be read or written.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let Config { store, clock, entropy, service_cidr, node_ports, advertise, tasks } = config;
+        let tokens = TokenAuthority::open(&store).await.map_err(StartError::from)?;
         let server = Arc::new(Server {
+            tokens,
             storage: Storage::new(store.clone()),
             caches: Caches::start(store, &tasks),
             allocators: Allocators::new(service_cidr, node_ports, entropy.clone()),
@@ -113,7 +119,7 @@ impl ApiServer {
             advertise,
             tasks,
         });
-        bootstrap::run(&server, service_cidr).await.map_err(|error| StartError(error.status().to_string()))?;
+        bootstrap::run(&server, service_cidr).await.map_err(StartError::from)?;
         Ok(Self { server })
     }
 
@@ -132,3 +138,9 @@ impl ApiServer {
 #[derive(Debug, thiserror::Error)]
 #[error("prepare the cluster's first objects: {0}")]
 pub struct StartError(String);
+
+impl From<self::http::status::ApiError> for StartError {
+    fn from(error: self::http::status::ApiError) -> Self {
+        Self(error.status().to_string())
+    }
+}

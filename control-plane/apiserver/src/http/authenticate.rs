@@ -7,16 +7,21 @@ use wk_platform::{UserInfo, serve::PeerCertificate};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// The user of a request. An in-process caller's [`UserInfo`] is in the
-/// extensions; over TLS it is the certificate's common name and organisations.
+/// extensions; over TLS it is the certificate's common name and organisations,
+/// or who `verify` says that a bearer token speaks for.
 ///
 /// # Errors
-/// 401 for a bearer token (this build issues none) or an unreadable certificate.
-pub fn authenticate(parts: &request::Parts) -> Result<UserInfo, ApiError> {
+/// 401 for a token that is not valid or an unreadable certificate.
+pub fn authenticate(
+    parts: &request::Parts,
+    verify: impl FnOnce(&str) -> Option<UserInfo>,
+) -> Result<UserInfo, ApiError> {
     if let Some(user) = parts.extensions.get::<UserInfo>() {
         return Ok(user.clone());
     }
-    if parts.headers.contains_key(AUTHORIZATION) {
-        return Err(ApiError::Unauthorized);
+    if let Some(value) = parts.headers.get(AUTHORIZATION) {
+        let token = value.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
+        return token.and_then(verify).ok_or(ApiError::Unauthorized);
     }
     match parts.extensions.get::<PeerCertificate>() {
         Some(peer) => from_certificate(&peer.0).ok_or(ApiError::Unauthorized),
@@ -76,14 +81,14 @@ mod tests {
     #[test]
     fn in_process_callers_say_who_they_are() {
         let user = UserInfo::node("n1");
-        assert_eq!(authenticate(&parts(|request| request.extension(user.clone()))).ok(), Some(user));
+        assert_eq!(authenticate(&parts(|request| request.extension(user.clone())), |_| None).ok(), Some(user));
     }
 
     #[test]
     fn strangers_are_anonymous_and_bad_tokens_are_refused() {
-        assert_eq!(authenticate(&parts(|request| request)).ok(), Some(UserInfo::anonymous()));
+        assert_eq!(authenticate(&parts(|request| request), |_| None).ok(), Some(UserInfo::anonymous()));
         let token = parts(|request| request.header(AUTHORIZATION, "Bearer wrong"));
-        assert!(matches!(authenticate(&token), Err(ApiError::Unauthorized)));
+        assert!(matches!(authenticate(&token, |_| None), Err(ApiError::Unauthorized)));
     }
 
     #[test]

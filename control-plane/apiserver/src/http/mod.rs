@@ -71,7 +71,7 @@ fn audit_id(server: &Server, request: &Request) -> HeaderValue {
 }
 
 async fn answer(server: &Arc<Server>, parts: Parts, query: Query, info: RequestInfo, body: Body) -> Response {
-    let user = match permitted(&parts, &info) {
+    let user = match permitted(server, &parts, &info) {
         Ok(user) => user,
         Err(error) => {
             debug!(error = ?error, "refused");
@@ -100,8 +100,8 @@ async fn answer(server: &Arc<Server>, parts: Parts, query: Query, info: RequestI
 }
 
 /// The user, after authentication, impersonation and authorisation.
-fn permitted(parts: &Parts, info: &RequestInfo) -> Result<UserInfo, ApiError> {
-    let mut user = authenticate::authenticate(parts)?;
+fn permitted(server: &Server, parts: &Parts, info: &RequestInfo) -> Result<UserInfo, ApiError> {
+    let mut user = authenticate::authenticate(parts, |token| server.tokens.verify(token, server.clock.now()))?;
     if let Some(other) = authenticate::impersonated(&parts.headers)? {
         let resource = if other.name.starts_with("system:serviceaccount:") { "serviceaccounts" } else { "users" };
         let name = other.name.clone();

@@ -1,7 +1,7 @@
 //! `pods/{name}/eviction`: a deletion that disruption budgets may hold back
-//! (upstream: `registry/core/pod/storage.EvictionREST`). Budgets are no kind of
-//! this build, so nothing holds an eviction back.
+//! (upstream: `registry/core/pod/storage.EvictionREST`).
 
+use super::budget;
 use crate::{
     http::{body, reply::Reply, status::ApiError},
     object,
@@ -24,7 +24,7 @@ const EXPECTED: body::Expected<'static> =
 /// `POST pods/{name}/eviction`
 ///
 /// # Errors
-/// 400, 404, 409.
+/// 400, 404, 409, 429.
 pub async fn create(call: &Call, body: Bytes) -> Result<Reply, ApiError> {
     let options = WriteOptions::parse("CreateOptions", &call.query, &call.headers)?;
     let eviction = body::decode(EXPECTED, &call.headers, &body, options.validation)?.object;
@@ -37,6 +37,8 @@ pub async fn create(call: &Call, body: Bytes) -> Result<Reply, ApiError> {
         None => DeleteOptions::default(),
     };
     delete.dry_run |= options.dry_run;
+    let pod = call.server.storage.get(call.row, call.namespace(), &call.info.name).await?.decode(call.row)?;
+    budget::take(call, &pod, delete.dry_run).await?;
     if !delete.dry_run {
         let now = call.server.clock.now_seconds();
         let mark = |pod: Value| Ok(Update::Write(marked(pod, now)));

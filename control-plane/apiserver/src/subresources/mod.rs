@@ -3,6 +3,7 @@
 
 mod attach;
 mod binding;
+mod budget;
 mod eviction;
 mod exec;
 mod finalize;
@@ -12,6 +13,7 @@ mod port_forward;
 mod proxy;
 mod scale;
 mod stream;
+mod token;
 
 #[cfg(test)]
 mod tests;
@@ -61,6 +63,7 @@ pub async fn serve(call: &Call, body: Bytes) -> Result<Reply, ApiError> {
         ("scale", "update") => scale::update(call, body).await,
         ("scale", "patch") => scale::patch(call, body).await,
         ("binding", "create") => binding::create(call, body).await,
+        ("token", "create") => token::create(call, body).await,
         ("eviction", "create") => eviction::create(call, body).await,
         ("finalize", "update") => finalize::update(call, body).await,
         _ => Err(ApiError::NoSuchResource),
