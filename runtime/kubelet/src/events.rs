@@ -84,6 +84,8 @@ pub struct EventWriter {
     known: HashMap<Entry, Known>,
     order: VecDeque<Entry>,
     spam: HashMap<String, Bucket>,
+    /// The time in the last name, which no other name may have.
+    last_nanos: i128,
 }
 
 struct Known {
@@ -101,7 +103,17 @@ pub fn recorder(client: Client, clock: Clock, node_name: String) -> (Recorder, E
     let (sender, queue) = mpsc::channel(QUEUE_MAX);
     let dropped = Arc::new(AtomicU64::new(0));
     let (known, order, spam) = (HashMap::new(), VecDeque::new(), HashMap::new());
-    let writer = EventWriter { queue, dropped: Arc::clone(&dropped), client, clock, node_name, known, order, spam };
+    let writer = EventWriter {
+        queue,
+        dropped: Arc::clone(&dropped),
+        client,
+        clock,
+        node_name,
+        known,
+        order,
+        spam,
+        last_nanos: 0,
+    };
     (Recorder { queue: sender, dropped }, writer)
 }
 
@@ -223,11 +235,11 @@ impl EventWriter {
         allowed
     }
 
-    fn event(&self, entry: &Entry, resource_version: Option<String>) -> Event {
+    fn event(&mut self, entry: &Entry, resource_version: Option<String>) -> Event {
         let Entry { object, type_, reason, message } = entry;
-        let now = self.clock.now();
         // Upstream's names: the object's, and the time in nanoseconds.
-        let name = format!("{}.{:x}", object.name, now.as_nanosecond());
+        self.last_nanos = self.clock.now().as_nanosecond().max(self.last_nanos + 1);
+        let name = format!("{}.{:x}", object.name, self.last_nanos);
         let time = Time(self.clock.now_seconds());
         let type_ = match type_ {
             EventType::Normal => "Normal",

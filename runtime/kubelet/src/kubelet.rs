@@ -58,3 +58,8 @@ impl Kubelet {
         tasks.spawn("pods", OnError::StopGroup, Pods { context, tasks: tasks.clone(), slots }.run());
     }
 }
+
+#[cfg(test)]
+mod api;
+#[cfg(test)]
+mod tests;

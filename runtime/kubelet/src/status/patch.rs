@@ -19,14 +19,12 @@ pub fn patch(uid: &str, old: Option<&PodStatus>, new: &PodStatus) -> Option<Valu
     };
     let (old, new) = (old.map(fields).unwrap_or_default(), fields(new));
     let mut changed = Map::new();
-    for (name, value) in &new {
-        let before = old.get(name);
-        if before != Some(value) {
-            let value = MERGED_LISTS
-                .iter()
-                .find(|(list, _)| list == name)
-                .map_or_else(|| value.clone(), |(_, key)| merged(key, before, value));
-            changed.insert(name.clone(), value);
+    for (name, value) in new.iter().filter(|(name, value)| old.get(*name) != Some(value)) {
+        let merge_key = MERGED_LISTS.iter().find(|(list, _)| list == name).map(|(_, key)| *key);
+        let change = merge_key.map_or_else(|| value.clone(), |key| merged(key, old.get(name), value));
+        // A merged list that differs in its order only is the same: the order is the API server's.
+        if merge_key.is_none() || change.as_array().is_some_and(|list| !list.is_empty()) {
+            changed.insert(name.clone(), change);
         }
     }
     let removed = old.keys().filter(|name| !new.contains_key(*name));
@@ -86,6 +84,14 @@ mod tests {
         let expected = json!({"metadata": {"uid": "u1"}, "status": {"phase": "Running", "reason": null,
             "conditions": [{"type": "Ready", "status": "True", "reason": null}]}});
         assert_eq!(patch("u1", Some(&old), &new), Some(expected));
+    }
+
+    #[test]
+    fn the_order_of_conditions_is_the_api_servers() {
+        let conditions = |first: &str, second: &str| {
+            status(json!({"conditions": [{"type": first, "status": "True"}, {"type": second, "status": "True"}]}))
+        };
+        assert_eq!(patch("u1", Some(&conditions("A", "B")), &conditions("B", "A")), None);
     }
 
     #[test]
