@@ -9,14 +9,14 @@ mod conditions;
 
 use crate::{
     discovery::{self, Resource},
-    runner::{Cache, Error, Key, Next, Queue, Reconcile, Runner, patch, unless_gone},
+    runner::{Cache, Error, Key, Next, Queue, Reconcile, Runner, is_conflict, patch, unless_gone},
 };
 use conditions::{Remains, Remnant};
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, ListParams, Patch},
+    api::{DeleteParams, ListParams, Patch, Preconditions},
     core::{DynamicObject, PartialObjectMeta},
 };
 use serde_json::json;
@@ -80,8 +80,10 @@ impl Reconcile for Controller {
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
         let Some(namespace) = self.namespaces.get(key) else { return Ok(Next::Change) };
         let finalizers = namespace.spec.as_ref().and_then(|spec| spec.finalizers.clone()).unwrap_or_default();
-        if namespace.metadata.deletion_timestamp.is_none() || !finalizers.iter().any(|name| name == FINALIZER) {
-            return Ok(Next::Change);
+        match stage(&namespace) {
+            Stage::Living => return Ok(Next::Change),
+            Stage::Finalized => return self.remove(&namespace).await,
+            Stage::Ending => {}
         }
         let remains = self.empty(&key.name).await;
         self.write_conditions(&namespace, remains.as_ref()).await?;
@@ -94,6 +96,27 @@ impl Reconcile for Controller {
         }
         self.finalize(&namespace, finalizers).await?;
         Ok(Next::Change)
+    }
+}
+
+/// How far the deletion of a namespace is, for this controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// There is nothing to do, or only for other finalizers' owners.
+    Living,
+    /// Its contents have to go.
+    Ending,
+    /// Nothing holds it any more.
+    Finalized,
+}
+
+fn stage(namespace: &Namespace) -> Stage {
+    let finalizers = namespace.spec.as_ref().and_then(|spec| spec.finalizers.as_deref()).unwrap_or_default();
+    let is_held = namespace.metadata.finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty());
+    match namespace.metadata.deletion_timestamp {
+        Some(_) if finalizers.iter().any(|name| name == FINALIZER) => Stage::Ending,
+        Some(_) if finalizers.is_empty() && !is_held => Stage::Finalized,
+        Some(_) | None => Stage::Living,
     }
 }
 
@@ -160,6 +183,18 @@ impl Controller {
         unless_gone(written).map_err(Error::api("write the conditions of namespace", &name))
     }
 
+    /// Deletes a namespace that was finalized and is still there, because the
+    /// server did not take the last finalizer's removal as the end.
+    async fn remove(&self, namespace: &Namespace) -> Result<Next, Error> {
+        let preconditions = Some(Preconditions { uid: namespace.uid(), resource_version: None });
+        let params = DeleteParams { preconditions, ..DeleteParams::default() };
+        let (api, name): (Api<Namespace>, _) = (Api::all(self.client.clone()), namespace.name_any());
+        match api.delete(&name, &params).await {
+            Err(error) if is_conflict(&error) => Ok(Next::Change), // it is gone, and another has its name
+            other => unless_gone(other).map(|()| Next::Change).map_err(Error::api("remove namespace", &name)),
+        }
+    }
+
     async fn finalize(&self, namespace: &Namespace, mut finalizers: Vec<String>) -> Result<(), Error> {
         finalizers.retain(|name| name != FINALIZER);
         let mut finalized = namespace.clone();
@@ -184,4 +219,23 @@ fn remnant(resource: &Resource, objects: &[PartialObjectMeta<DynamicObject>]) ->
         finalizers: finalizers.collect(),
         grace_seconds: grace.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or_default(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_ends_once_nothing_holds_it() {
+        let of = |deleting: bool, spec: &[&str], held: &[&str]| {
+            let time = deleting.then_some("2024-01-01T00:00:00Z");
+            let metadata = json!({"deletionTimestamp": time, "finalizers": held});
+            stage(&serde_json::from_value(json!({"metadata": metadata, "spec": {"finalizers": spec}})).expect("valid"))
+        };
+        assert_eq!(of(false, &[FINALIZER], &[]), Stage::Living);
+        assert_eq!(of(true, &[FINALIZER], &[]), Stage::Ending);
+        assert_eq!(of(true, &[], &[]), Stage::Finalized);
+        assert_eq!(of(true, &[], &["example.com/hold"]), Stage::Living);
+        assert_eq!(of(true, &["example.com/hold"], &[]), Stage::Living);
+    }
 }
