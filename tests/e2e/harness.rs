@@ -226,6 +226,27 @@ fn first_line(output: impl std::io::Read + Send + 'static, prefix: &str) -> Stri
     panic!("no line begins with {prefix:?} in:\n{seen}");
 }
 
+/// The lines of a running command, as they come.
+pub fn lines(output: impl std::io::Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+    });
+    receiver
+}
+
+/// Waits for a line that `accept` takes.
+pub fn next_matching(lines: &mpsc::Receiver<String>, accept: impl Fn(&str) -> bool) {
+    let mut seen = Vec::new();
+    while let Ok(line) = lines.recv_timeout(PATIENCE) {
+        if accept(&line) {
+            return;
+        }
+        seen.push(line);
+    }
+    panic!("the line never came; seen:\n{}", seen.join("\n"));
+}
+
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

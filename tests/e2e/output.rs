@@ -1,6 +1,6 @@
 //! What get, describe and logs print.
 
-use crate::harness::{HELLO, Server, Tool, text};
+use crate::harness::{HELLO, Server, Tool};
 use std::process::Stdio;
 
 fn running() -> Server {
@@ -60,19 +60,18 @@ fn get_watch_shows_changes() {
     for tool in Tool::BOTH {
         let mut command = server.command(tool, &["get", "pods", "-w", "--no-headers"]);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let rows = crate::harness::lines(child.stdout.take().unwrap());
+        // The list has come, so what follows comes from the watch.
+        crate::harness::next_matching(&rows, |row| row.starts_with("hello-kiamol"));
         let pod = format!("watched-{tool:?}").to_lowercase();
-        let image = format!("--image={HELLO}");
-        server.ok(Tool::Wk, &["run", &pod, &image, "--image-pull-policy", "IfNotPresent"]);
-        server.wait_for(Tool::Wk, "Ready", &["pod", &pod]);
-        server.ok(Tool::Wk, &["delete", "pod", &pod, "--grace-period=1"]);
-        child.kill().unwrap();
-        let seen = text(&child.wait_with_output().unwrap().stdout);
+        server.ok(Tool::Wk, &["run", &pod, "--image", HELLO, "--image-pull-policy", "IfNotPresent"]);
         for state in ["Pending", "Running"] {
-            assert!(
-                seen.lines().any(|line| line.starts_with(&pod) && line.contains(state)),
-                "{tool:?} saw no {state}:\n{seen}"
-            );
+            crate::harness::next_matching(&rows, |row| row.starts_with(&pod) && row.contains(state));
         }
+        server.ok(Tool::Wk, &["delete", "pod", &pod, "--grace-period=1"]);
+        crate::harness::next_matching(&rows, |row| row.starts_with(&pod) && row.contains("Terminating"));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 }
 

@@ -184,7 +184,8 @@ async fn watch(context: &Context, args: &Get, target: &Target, format: &Format) 
     let accept = if matches!(format, Format::Table { .. }) { TABLE } else { rest::JSON };
     let wide = matches!(format, Format::Table { wide: true });
     let view = View { wide, namespace: args.all_namespaces, labels: args.show_labels, kind_prefix: false };
-    let mut printer = WatchPrinter { format, view, table: Table::default(), headers: !args.no_headers, target };
+    let mut printer =
+        WatchPrinter { format, view, table: Table::default(), columns: Value::Null, headers: !args.no_headers, target };
     let selectors = [("labelSelector", selection.labels), ("fieldSelector", fields.as_str())];
     let list = context.rest.send(Method::GET, &format!("{collection}{}", query(&selectors)), accept, None).await?.body;
     printer.list(&list)?;
@@ -222,6 +223,7 @@ struct WatchPrinter<'a> {
     format: &'a Format,
     view: View,
     table: Table,
+    columns: Value,
     headers: bool,
     target: &'a Target,
 }
@@ -247,12 +249,14 @@ impl WatchPrinter<'_> {
     }
 
     fn rows(&mut self, table: &Value) -> Result<()> {
-        let mut rows = table::rows(table, self.view, "");
+        let mut table = table.clone();
+        table::remember_columns(&mut self.columns, &mut table);
+        let mut rows = table::rows(&table, self.view, "");
         if rows.is_empty() {
             return Ok(());
         }
         if std::mem::take(&mut self.headers) {
-            rows.insert(0, table::headings(table, self.view));
+            rows.insert(0, table::headings(&table, self.view));
         }
         let mut out = output::stdout();
         write!(out, "{}", self.table.layout(&rows))?;

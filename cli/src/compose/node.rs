@@ -100,11 +100,17 @@ fn start(shared: &Shared, machine: &Machine, nodes: &Nodes, name: &str, range: I
         clock: shared.clock.clone(),
         entropy: shared.entropy.clone(),
         node: node_config(shared, name, range)?,
-        dns: ClusterDns { servers: Vec::new(), domain: CLUSTER_DOMAIN.to_owned() },
+        dns: ClusterDns { servers: name_server(shared.config.service_cidr), domain: CLUSTER_DOMAIN.to_owned() },
     });
     serve_kubelet(shared, nodes, name, kubelet.handle());
     kubelet.run(&shared.parts);
     Ok(())
+}
+
+/// The address that pods are told to ask for names: the tenth of the Services',
+/// by kubeadm's convention. The pod network answers in its place.
+fn name_server(services: Ipv4Net) -> Vec<IpAddr> {
+    services.hosts().nth(9).map(IpAddr::V4).into_iter().collect()
 }
 
 fn wasm_runtime(shared: &Shared, machine: &Machine, directory: &Path, range: Ipv4Net) -> Result<WasmRuntime> {

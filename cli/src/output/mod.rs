@@ -80,6 +80,12 @@ pub struct Objects {
 
 impl Objects {
     fn document(&self) -> Value {
+        let mut document = self.whole_document();
+        hide_managed_fields(&mut document);
+        document
+    }
+
+    fn whole_document(&self) -> Value {
         match self.items.as_slice() {
             [(_, object)] if self.single => object.clone(),
             items => {
@@ -110,6 +116,19 @@ impl Objects {
             }
         }
         Ok(out.flush()?)
+    }
+}
+
+/// As kubectl since 1.21: who manages which field is long and rarely asked for.
+fn hide_managed_fields(document: &mut Value) {
+    let remove = |object: &mut Value| {
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("managedFields");
+        }
+    };
+    match document.get_mut("items").and_then(Value::as_array_mut) {
+        Some(items) => items.iter_mut().for_each(remove),
+        None => remove(document),
     }
 }
 

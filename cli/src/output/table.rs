@@ -9,6 +9,15 @@ const PADDING: usize = 3;
 /// Width of the narrowest column, padding included.
 const WIDTH_MIN: usize = 6;
 
+/// Gives a table without columns those of an earlier one: a watch sends them
+/// with its first event only.
+pub fn remember_columns(columns: &mut Value, table: &mut Value) {
+    match &table["columnDefinitions"] {
+        Value::Array(own) if !own.is_empty() => *columns = table["columnDefinitions"].clone(),
+        _ => table["columnDefinitions"] = columns.clone(),
+    }
+}
+
 /// A table that remembers its widths, so that rows of a watch stay aligned.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
@@ -117,6 +126,16 @@ mod tests {
     fn columns_are_three_spaces_apart_and_the_last_is_not_padded() {
         let rows = [["NAME", "READY", "AGE"], ["hello-kiamol", "1/1", "5s"]].map(|row| row.map(str::to_owned).to_vec());
         assert_eq!(Table::default().layout(&rows), "NAME           READY   AGE\nhello-kiamol   1/1     5s\n");
+    }
+
+    #[test]
+    fn a_table_without_columns_takes_the_earlier_ones() {
+        let mut columns = Value::Null;
+        let mut first = json!({"columnDefinitions": [{"name": "Name", "priority": 0}], "rows": []});
+        let mut second = json!({"columnDefinitions": null, "rows": [{"cells": ["a"]}]});
+        remember_columns(&mut columns, &mut first);
+        remember_columns(&mut columns, &mut second);
+        assert_eq!(rows(&second, View::default(), ""), [["a"]]);
     }
 
     #[test]

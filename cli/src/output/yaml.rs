@@ -2,8 +2,9 @@
 //! same value: kubectl's parser takes a plain `yes` for a boolean, which the
 //! serialiser of serde_yaml does not know.
 
+use regex::Regex;
 use serde_json::Value;
-use std::fmt::Write;
+use std::{fmt::Write, sync::LazyLock};
 
 /// The document, ending in a newline.
 pub fn to_string(value: &Value) -> String {
@@ -131,11 +132,22 @@ fn is_special(text: &str) -> bool {
     if WORDS.contains(&lower.as_str()) {
         return true;
     }
-    // Numbers in any base, sexagesimals, dates: whatever begins like a number
-    // and has only the letters of one.
-    let digits_first = lower.starts_with(|first: char| first.is_ascii_digit() || first == '.');
-    digits_first && lower.chars().all(|letter| letter.is_ascii_hexdigit() || "._:+-xotz ".contains(letter))
+    LOOKS_TYPED.is_match(text)
 }
+
+/// Integers in any base, floats, sexagesimals and timestamps of YAML 1.1.
+static LOOKS_TYPED: LazyLock<Regex> = LazyLock::new(|| {
+    let patterns = [
+        r"[-+]?0b[01_]+",
+        r"[-+]?0o?[0-7_]+",
+        r"[-+]?[0-9][0-9_]*",
+        r"[-+]?0x[0-9a-fA-F_]+",
+        r"[-+]?(\.[0-9_]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?",
+        r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?",
+        r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt ].*)?",
+    ];
+    Regex::new(&format!("^({})$", patterns.join("|"))).expect("the patterns above are valid")
+});
 
 #[cfg(test)]
 mod tests {
@@ -174,7 +186,7 @@ mod tests {
             assert!(printed.contains('"'), "{text:?} printed as {printed}");
             assert_eq!(serde_yaml::from_str::<Value>(&printed).expect("valid")["k"], text);
         }
-        for text in ["web", "512Mi", "kiamol/ch02-hello-kiamol", "a:b", "100m", "v1"] {
+        for text in ["web", "512Mi", "kiamol/ch02-hello-kiamol", "a:b", "100m", "v1", "10.244.0.1", "688dcfc1-0b5e"] {
             assert_eq!(to_string(&json!(text)), format!("{text}\n"));
         }
     }
