@@ -166,7 +166,6 @@ fn serve_kubelet(shared: &Shared, nodes: &Nodes, name: &str, kubelet: KubeletHan
     let service = server::service(server::Config {
         node_name: name.to_owned(),
         kubelet,
-        logs: Arc::new(server::PollLogs),
         clock: shared.clock.clone(),
         tasks: shared.parts.clone(),
         callers: server::Callers::Trusted,

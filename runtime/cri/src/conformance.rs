@@ -7,7 +7,7 @@
 
 use crate::{
     ContainerConfig, ContainerEventKind, ContainerEvents, ContainerId, ContainerMetadata, ContainerState, Error,
-    Filter, ImageService, PodSandboxConfig, RuntimeService, SandboxId, SandboxMetadata, SandboxState,
+    Filter, ImageService, LogProgress, PodSandboxConfig, RuntimeService, SandboxId, SandboxMetadata, SandboxState,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -92,7 +92,7 @@ macro_rules! conformance_tests {
             stop_ends_a_running_container, stop_and_remove_of_a_container_twice_are_fine,
             stop_of_a_created_container_is_fine, a_guest_that_ignores_a_stop_is_ended_after_its_grace,
             removing_a_running_container_ends_it, an_exit_code_is_kept, a_log_is_where_the_config_says,
-            a_log_outlives_its_container, lists_narrow_by_sandbox_and_labels, events_tell_a_whole_life,
+            a_log_outlives_its_container, a_log_tells_of_its_writes_and_its_end, lists_narrow_by_sandbox_and_labels, events_tell_a_whole_life,
             ids_are_never_reused, a_forwarded_port_carries_bytes, a_port_where_nobody_listens_is_unavailable,
             images_are_found_by_name_and_id, a_missing_image_is_none_and_cannot_be_pulled,
             a_used_image_stays);
@@ -417,6 +417,22 @@ pub async fn a_log_is_where_the_config_says(fixture: &Fixture) {
     let (_, line) = log.trim_end().split_once(' ').expect("a line starts with its time");
     assert_eq!(line, "stdout F hello");
     fixture.remove(&sandbox).await;
+}
+
+/// Whoever follows a log is told of what is written and when it is all there.
+pub async fn a_log_tells_of_its_writes_and_its_end(fixture: &Fixture) {
+    let sandbox = fixture.sandbox("told").await;
+    let container = fixture.created(&sandbox, &fixture.prints_hello, 0).await;
+    let mut log = fixture.runtime.log_progress(&container).expect("the container exists");
+    assert_eq!(*log.borrow_and_update(), LogProgress::default());
+    within(fixture.runtime.start_container(&container)).await.expect("a created container starts");
+    let end = *within(log.wait_for(|log| log.is_complete)).await.expect("the container is still there");
+    assert!(end.writes > 0, "nobody said that something was written");
+    let log_path = within(fixture.runtime.container_status(&container)).await.expect("the container exists").log_path;
+    assert!(std::fs::read_to_string(log_path).expect("the log exists").ends_with("hello\n"));
+    fixture.remove(&sandbox).await;
+    assert!(within(log.changed()).await.is_err(), "a removed container has no log to come");
+    assert!(matches!(fixture.runtime.log_progress(&container), Err(Error::NotFound(_))));
 }
 
 /// Removing a container leaves its log.

@@ -166,3 +166,20 @@ pub struct ContainerStats {
     /// Bytes of linear memory.
     pub memory_bytes: u64,
 }
+
+/// How far the log of a container is. The CRI has no such thing: a kubelet there
+/// watches the file system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogProgress {
+    /// Changes after each write and each change of the file behind the path.
+    pub writes: u64,
+    /// The guest has ended, and all that it wrote is in the file.
+    pub is_complete: bool,
+}
+
+impl LogProgress {
+    /// Notes that the file has grown, or is another one.
+    pub fn note_write(&mut self) {
+        self.writes = self.writes.wrapping_add(1);
+    }
+}

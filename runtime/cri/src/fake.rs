@@ -14,7 +14,7 @@ pub use script::{ImageScript, Life, OnStop, Port, Script};
 
 use crate::{
     ContainerConfig, ContainerEvent, ContainerEventKind, ContainerId, ContainerState, ContainerStatus, Error,
-    SandboxId, SandboxStatus, UnixNanos,
+    LogProgress, SandboxId, SandboxStatus, UnixNanos,
 };
 use parking_lot::Mutex;
 use std::{
@@ -92,6 +92,7 @@ struct FakeContainer {
     script: Script,
     /// Becomes true when the guest has ended.
     ended: watch::Sender<bool>,
+    log: watch::Sender<LogProgress>,
 }
 
 impl FakeRuntime {
@@ -123,6 +124,14 @@ impl FakeRuntime {
     /// Ends a running guest as if by itself.
     pub fn end_guest(&self, container: &ContainerId, exit_code: i32, message: &str) {
         self.shared.finish(container, exit_code, message);
+    }
+
+    /// Has a guest write `bytes`, in the log's format, to its log.
+    ///
+    /// # Errors
+    /// The file's; `NotFound` without the container.
+    pub fn append_log(&self, container: &ContainerId, bytes: &[u8]) -> std::io::Result<()> {
+        self.shared.append_log(container, bytes)
     }
 
     /// Makes a sandbox not ready, as a runtime does that lost it; its containers end.
@@ -173,6 +182,7 @@ impl Shared {
         let message = message.to_owned();
         container.status.state = ContainerState::Exited { started_at, finished_at: now, exit_code, reason, message };
         container.ended.send_replace(true);
+        container.log.send_modify(|log| log.is_complete = true);
         self.emit(container, pod_uid, ContainerEventKind::Stopped);
     }
 

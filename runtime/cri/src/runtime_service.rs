@@ -2,10 +2,11 @@
 
 use crate::{
     ByteStream, ContainerConfig, ContainerEvents, ContainerId, ContainerStats, ContainerStatus, Error, ExecOptions,
-    ExecSession, ExecSyncOutput, Filter, PodSandboxConfig, SandboxId, SandboxStatus,
+    ExecSession, ExecSyncOutput, Filter, LogProgress, PodSandboxConfig, SandboxId, SandboxStatus,
 };
 use async_trait::async_trait;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// CRI v1 `RuntimeService`. Every verb may be dropped at any await: it has then
 /// happened as a whole or not at all.
@@ -100,6 +101,13 @@ pub trait RuntimeService: Send + Sync + 'static {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::FailedPrecondition`] when it does not run.
     async fn reopen_container_log(&self, container: &ContainerId) -> Result<(), Error>;
+
+    /// What happens to the container's log, for who follows it. The receiver
+    /// sees the newest state; the sender goes away with the container.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    fn log_progress(&self, container: &ContainerId) -> Result<watch::Receiver<LogProgress>, Error>;
 
     /// Runs a command beside the container's guest and waits for it.
     ///

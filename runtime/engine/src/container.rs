@@ -24,7 +24,10 @@ use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep_until},
 };
-use wk_cri::{ContainerConfig, ContainerId, ContainerState, ContainerStats, ContainerStatus, Error, Filter, UnixNanos};
+use wk_cri::{
+    ContainerConfig, ContainerId, ContainerState, ContainerStats, ContainerStatus, Error, Filter, LogProgress,
+    UnixNanos,
+};
 use wk_images::ImageRecord;
 use wk_network::PodPort;
 
@@ -46,6 +49,7 @@ pub(crate) struct Container {
     pub rootfs: Rootfs,
     pub usage: Arc<Usage>,
     state: watch::Sender<ContainerState>,
+    log: watch::Sender<LogProgress>,
     /// When the guest must have ended; earlier requests win.
     stop_by: watch::Sender<Option<Instant>>,
     running: Mutex<Option<Running>>,
@@ -96,6 +100,7 @@ impl Container {
             rootfs,
             usage: Arc::default(),
             state: watch::Sender::new(ContainerState::Created),
+            log: watch::Sender::default(),
             stop_by: watch::Sender::new(None),
             running: Mutex::new(None),
         }
@@ -132,6 +137,11 @@ impl Container {
             (ContainerState::Running { .. }, Some(running)) => Ok(use_it(running)),
             _ => Err(self.wrong_state(verb)),
         }
+    }
+
+    /// Tells who follows its log; the log's writer has a clone.
+    pub fn log(&self) -> &watch::Sender<LogProgress> {
+        &self.log
     }
 
     /// Ends a container whose guest cannot be started.
@@ -220,6 +230,7 @@ impl Container {
             };
             *state = exited(started_at, now, code, reason, message);
         });
+        self.log.send_modify(|log| log.is_complete = true);
     }
 
     /// Whether a list narrowed by `filter` has it.

@@ -7,10 +7,11 @@ use crate::{exec, limits::Limits, programs::Programs, state::Shared};
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
 use std::{path::PathBuf, sync::Arc, time::Duration};
-use tokio::{runtime::Handle, time::Instant};
+use tokio::{runtime::Handle, sync::watch, time::Instant};
 use wk_cri::{
     ByteStream, ContainerConfig, ContainerEvents, ContainerId, ContainerState, ContainerStats, ContainerStatus, Error,
-    ExecOptions, ExecSession, ExecSyncOutput, Filter, PodSandboxConfig, RuntimeService, SandboxId, SandboxStatus,
+    ExecOptions, ExecSession, ExecSyncOutput, Filter, LogProgress, PodSandboxConfig, RuntimeService, SandboxId,
+    SandboxStatus,
 };
 use wk_images::ImageStore;
 use wk_network::Network;
@@ -148,6 +149,10 @@ impl RuntimeService for WasmRuntime {
         let container = self.shared.container(container)?;
         let output = container.running("reopen the log of", |running| running.output.clone())?;
         output.reopen().map_err(|error| Error::Internal(format!("open log {}: {error}", container.log_path.display())))
+    }
+
+    fn log_progress(&self, container: &ContainerId) -> Result<watch::Receiver<LogProgress>, Error> {
+        Ok(self.shared.container(container)?.log().subscribe())
     }
 
     async fn exec_sync(

@@ -312,7 +312,8 @@ impl Shared {
 
     /// Opens what the guest needs and makes it.
     fn ready_guest(&self, container: &Container, program: &Program, port: PodPort) -> Result<Metered, Error> {
-        let output = ContainerOutput::open(&container.log_path, self.journal.clock.clone(), self.log_writer.clone());
+        let (clock, writer, log) = (self.journal.clock.clone(), self.log_writer.clone(), container.log().clone());
+        let output = ContainerOutput::open(&container.log_path, clock, writer, log);
         let output =
             output.map_err(|error| Error::Internal(format!("open log {}: {error}", container.log_path.display())))?;
         let terminal = if container.config.tty { Terminal::Yes } else { Terminal::No };

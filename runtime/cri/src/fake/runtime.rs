@@ -3,11 +3,17 @@
 use super::{FakeContainer, FakeRuntime, FakeSandbox, Life, Shared, script, streams};
 use crate::{
     ByteStream, ContainerConfig, ContainerEventKind, ContainerEvents, ContainerId, ContainerState, ContainerStats,
-    ContainerStatus, Error, ExecOptions, ExecSession, ExecSyncOutput, Filter, Image, ImageService, PodSandboxConfig,
-    RuntimeService, SandboxId, SandboxState, SandboxStatus, UnixNanos,
+    ContainerStatus, Error, ExecOptions, ExecSession, ExecSyncOutput, Filter, Image, ImageService, LogProgress,
+    PodSandboxConfig, RuntimeService, SandboxId, SandboxState, SandboxStatus, UnixNanos,
 };
 use async_trait::async_trait;
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs::OpenOptions,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use tokio::sync::watch;
 
 fn no_sandbox(id: &SandboxId) -> Error {
@@ -86,14 +92,15 @@ impl Shared {
             annotations: config.annotations.clone(),
             log_path,
         };
-        let container = FakeContainer { status, config, script, ended: watch::Sender::new(false) };
+        let container =
+            FakeContainer { status, config, script, ended: watch::Sender::new(false), log: watch::Sender::default() };
         self.emit(&container, pod_uid, ContainerEventKind::Created);
         state.containers.insert(id.clone(), container);
         Ok(id)
     }
 
-    /// Moves a created container to running; its script and log path.
-    fn begin(&self, id: &ContainerId) -> Result<(Life, Vec<String>, std::path::PathBuf), Error> {
+    /// Moves a created container to running; what its guest does and writes.
+    fn begin(&self, id: &ContainerId) -> Result<(Life, Vec<String>), Error> {
         let now = self.now();
         let mut state = self.state.lock();
         let pod_uid = state.pod_uid(id);
@@ -106,11 +113,26 @@ impl Shared {
             let message = error.to_string();
             container.status.state =
                 ContainerState::Exited { started_at: UnixNanos(0), finished_at: now, exit_code: 128, reason, message };
+            container.log.send_modify(|log| log.is_complete = true);
             return Err(error);
         }
         container.status.state = ContainerState::Running { started_at: now };
         self.emit(container, pod_uid, ContainerEventKind::Started);
-        Ok((container.script.life.clone(), container.script.log_lines.clone(), container.status.log_path.clone()))
+        Ok((container.script.life.clone(), container.script.log_lines.clone()))
+    }
+
+    /// The container's log, of which the caller changes the file.
+    fn log(&self, id: &ContainerId) -> Result<(PathBuf, watch::Sender<LogProgress>), Error> {
+        let state = self.state.lock();
+        let container = state.containers.get(id).ok_or_else(|| no_container(id))?;
+        Ok((container.status.log_path.clone(), container.log.clone()))
+    }
+
+    pub(super) fn append_log(&self, id: &ContainerId, bytes: &[u8]) -> io::Result<()> {
+        let (path, log) = self.log(id).map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
+        OpenOptions::new().append(true).create(true).open(path)?.write_all(bytes)?;
+        log.send_modify(LogProgress::note_write);
+        Ok(())
     }
 
     fn forget_container(&self, id: &ContainerId) {
@@ -189,8 +211,10 @@ impl RuntimeService for FakeRuntime {
 
     async fn start_container(&self, container: &ContainerId) -> Result<(), Error> {
         self.shared.enter("start_container", &self.shared.name_of(container))?;
-        let (life, lines, log_path) = self.shared.begin(container)?;
-        write_log(&log_path, &lines).map_err(|error| Error::Internal(format!("write log: {error}")))?;
+        let (life, lines) = self.shared.begin(container)?;
+        let (path, log) = self.shared.log(container)?;
+        write_log(&path, &lines).map_err(|error| Error::Internal(format!("write log: {error}")))?;
+        log.send_modify(LogProgress::note_write);
         self.shared.play(container.clone(), life);
         Ok(())
     }
@@ -231,8 +255,14 @@ impl RuntimeService for FakeRuntime {
 
     async fn reopen_container_log(&self, container: &ContainerId) -> Result<(), Error> {
         self.shared.running_script(container)?;
-        let path = self.container_status(container).await?.log_path;
-        write_log(&path, &[]).map_err(|error| Error::Internal(format!("reopen log: {error}")))
+        let (path, log) = self.shared.log(container)?;
+        write_log(&path, &[]).map_err(|error| Error::Internal(format!("reopen log: {error}")))?;
+        log.send_modify(LogProgress::note_write);
+        Ok(())
+    }
+
+    fn log_progress(&self, container: &ContainerId) -> Result<watch::Receiver<LogProgress>, Error> {
+        self.shared.log(container).map(|(_, log)| log.subscribe())
     }
 
     async fn exec_sync(

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! guest ─▶ ContainerOutput ─▶ Lines (CRI format) ─▶ queue ─▶ LogWriter's thread ─▶ file, rotated
-//!                         └▶ attached clients
+//!                         └▶ attached clients                                     └▶ who follows the file
 //! ```
 //!
 //! The guest's side never touches the disk: it formats into a queue of bounded
@@ -26,9 +26,9 @@ use std::{
     sync::Arc,
     task::{Context, Poll, Waker},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::warn;
-use wk_cri::Output;
+use wk_cri::{LogProgress, Output};
 use wk_platform::Clock;
 
 /// Bytes on their way to the disk; the guest waits beyond that. A few of the
@@ -41,6 +41,7 @@ pub(crate) struct ContainerOutput {
     writer: Arc<LogWriter>,
     queue: Mutex<Queue>,
     file: Mutex<LogFile>,
+    progress: watch::Sender<LogProgress>,
     attached: Mutex<Vec<mpsc::Sender<Output>>>,
 }
 
@@ -66,11 +67,17 @@ impl Queue {
 }
 
 impl ContainerOutput {
-    /// Opens the log at `path`, making its directory.
+    /// Opens the log at `path`, making its directory; `progress` is told when the
+    /// file has changed.
     ///
     /// # Errors
     /// The operating system's.
-    pub fn open(path: &Path, clock: Clock, writer: Arc<LogWriter>) -> io::Result<Arc<Self>> {
+    pub fn open(
+        path: &Path,
+        clock: Clock,
+        writer: Arc<LogWriter>,
+        progress: watch::Sender<LogProgress>,
+    ) -> io::Result<Arc<Self>> {
         let queue = Queue {
             stdout: Lines::new("stdout"),
             stderr: Lines::new("stderr"),
@@ -80,7 +87,7 @@ impl ContainerOutput {
             wakers: Vec::new(),
         };
         let file = Mutex::new(LogFile::open(path)?);
-        Ok(Arc::new(Self { clock, writer, queue: Mutex::new(queue), file, attached: Mutex::default() }))
+        Ok(Arc::new(Self { clock, writer, queue: Mutex::new(queue), file, progress, attached: Mutex::default() }))
     }
 
     /// Bytes that may be written now.
@@ -135,7 +142,9 @@ impl ContainerOutput {
     /// # Errors
     /// The operating system's; the old file is then kept.
     pub fn reopen(&self) -> io::Result<()> {
-        self.file.lock().reopen()
+        self.file.lock().reopen()?;
+        self.progress.send_modify(LogProgress::note_write);
+        Ok(())
     }
 
     fn schedule(self: &Arc<Self>, queue: &mut Queue) {
@@ -168,6 +177,7 @@ impl ContainerOutput {
         if let Err(error) = self.file.lock().append(&bytes) {
             warn!(%error, bytes = bytes.len(), "lost log lines");
         }
+        self.progress.send_modify(LogProgress::note_write);
         let wakers = {
             let mut queue = self.queue.lock();
             queue.in_flight = 0;

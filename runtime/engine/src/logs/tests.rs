@@ -5,7 +5,8 @@ use std::fs;
 
 fn output(directory: &tempfile::TempDir) -> Arc<ContainerOutput> {
     let writer = LogWriter::start().unwrap();
-    ContainerOutput::open(&directory.path().join("main/0.log"), Clock::system(), writer).unwrap()
+    let path = directory.path().join("main/0.log");
+    ContainerOutput::open(&path, Clock::system(), writer, watch::Sender::default()).unwrap()
 }
 
 fn texts(directory: &tempfile::TempDir) -> Vec<String> {
@@ -56,4 +57,19 @@ async fn the_attached_see_what_comes_and_the_slow_are_cut_off() {
         seen += 1;
     }
     assert_eq!(seen, OUTPUT_PIECES_MAX);
+}
+
+#[tokio::test]
+async fn who_follows_is_told_when_it_is_in_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = output(&directory);
+    let mut progress = output.progress.subscribe();
+    output.write(Source::Stdout, &Bytes::from_static(b"one\n"));
+    progress.changed().await.unwrap();
+    assert_eq!(texts(&directory), ["stdout F one"]);
+    output.finish().await;
+    progress.mark_unchanged();
+    fs::rename(directory.path().join("main/0.log"), directory.path().join("main/old")).unwrap();
+    output.reopen().unwrap();
+    assert!(progress.has_changed().unwrap(), "the path is another file");
 }

@@ -31,7 +31,6 @@ mod websocket;
 mod tests;
 
 pub use error::Error;
-pub use logs::{LogNotifier, PollLogs};
 
 use crate::handle::KubeletHandle;
 use http::StatusCode;
@@ -58,8 +57,6 @@ pub struct Config {
     pub node_name: String,
     /// The pods of this node, and its runtime.
     pub kubelet: KubeletHandle,
-    /// Says when logs grow.
-    pub logs: Arc<dyn LogNotifier>,
     /// For `sinceSeconds` and the times of stats.
     pub clock: Clock,
     /// Owns the upgraded connections.

@@ -2,16 +2,14 @@
 //!
 //! [`options`] reads the query, [`line`] understands one line of the CRI log
 //! format, [`tail`] finds where the last lines start, [`reader`] follows the
-//! file. Only the current file is read, as upstream does; a rotation while
-//! following is noticed.
+//! file, also into the next one ([`rotation`]), whenever the runtime says that it
+//! has changed. Reading starts in the current file only, as upstream does.
 
 mod line;
-mod notify;
 mod options;
 mod reader;
+mod rotation;
 mod tail;
-
-pub use notify::{LogNotifier, PollLogs};
 
 use super::{Config, Error, lookup, query::Query, route::ContainerPath};
 use futures::TryStreamExt;
@@ -35,7 +33,6 @@ pub async fn get(config: &Arc<Config>, path: &ContainerPath, query: &str) -> Res
         path: container.log_path.clone(),
         container: container.id.clone(),
         runtime: config.kubelet.runtime().clone(),
-        notifier: config.logs.clone(),
     };
     let reader = reader::Reader::open(source, &options).await.map_err(|error| {
         Error::BadRequest(format!("failed to open log of container \"{}\": {error}", path.container))

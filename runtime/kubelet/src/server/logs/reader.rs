@@ -1,18 +1,20 @@
 //! A log file as a stream of shown bytes, to its end or as long as it grows.
 //!
-//! Following ends when the container has ended and all that it wrote was read.
-//! Nothing runs while nobody reads: the stream is driven by the response.
+//! Following ends when the container has ended and all that it wrote was read,
+//! rotated files included. The runtime says when to look again; nothing is looked
+//! at while nothing is written, nor while nobody reads: the stream is driven by
+//! the response.
 
-use super::{line::Shown, options::LogOptions, tail};
-use crate::server::LogNotifier;
+use super::{line::Shown, options::LogOptions, rotation, tail};
 use bytes::{Buf, Bytes, BytesMut};
-use futures::{Stream, future::BoxFuture, stream};
-use std::{io, os::unix::fs::MetadataExt, path::PathBuf, sync::Arc, time::Duration};
+use futures::{Stream, stream};
+use std::{io, path::PathBuf, sync::Arc};
 use tokio::{
     fs::File,
     io::{AsyncReadExt, AsyncSeekExt},
+    sync::watch,
 };
-use wk_cri::{ContainerEvents, ContainerId, ContainerState, RuntimeService};
+use wk_cri::{ContainerId, LogProgress, RuntimeService};
 
 /// Bytes read from the file at a time.
 const READ_BYTES: usize = 32 * 1024;
@@ -20,41 +22,26 @@ const READ_BYTES: usize = 32 * 1024;
 /// A line longer than this is no CRI log line (they have 16 KiB) and is dropped.
 const LINE_BYTES_MAX: usize = 1024 * 1024;
 
-/// While following, the container's state is looked at this often even when no
-/// event says that it changed: events are hints and may be lost.
-const STATE_INTERVAL: Duration = Duration::from_secs(1);
-
 /// What is read.
 pub struct Source {
     /// The log file.
     pub path: PathBuf,
     /// The container that writes it.
     pub container: ContainerId,
-    /// Says whether the container runs.
+    /// Says when the file has changed, and when it is complete.
     pub runtime: Arc<dyn RuntimeService>,
-    /// Says when the file has grown.
-    pub notifier: Arc<dyn LogNotifier>,
-}
-
-/// Where following is.
-enum Follow {
-    /// The end of the file is the end.
-    No,
-    /// The container may write more.
-    Yes(ContainerEvents),
-    /// The container has ended: what is in the file now is the rest.
-    Rest,
 }
 
 /// Reads one log.
 pub struct Reader {
-    source: Source,
+    path: PathBuf,
     file: File,
     unread: BytesMut,
     shown: Shown,
-    follow: Follow,
-    /// The writer has moved on to a new file.
-    rotated: bool,
+    /// Of whom to hear of more; `None` when the end of the file is the end.
+    log: Option<watch::Receiver<LogProgress>>,
+    /// The file that the writer has moved on to.
+    next: Option<File>,
 }
 
 /// What the end of the file means.
@@ -69,15 +56,17 @@ impl Reader {
     /// # Errors
     /// The file's.
     pub async fn open(source: Source, options: &LogOptions) -> io::Result<Self> {
-        let mut file = File::open(&source.path).await?;
+        let Source { path, container, runtime } = source;
+        // A container that the runtime has forgotten writes no more.
+        let log = if options.follow { runtime.log_progress(&container).ok() } else { None };
+        let mut file = File::open(&path).await?;
         let start = match options.tail_lines {
             Some(lines) => tail::start(&mut file, lines).await?,
             None => 0,
         };
         file.seek(io::SeekFrom::Start(start)).await?;
-        let follow = if options.follow { Follow::Yes(source.runtime.events()) } else { Follow::No };
         let shown = Shown::new(options.timestamps, options.since, options.limit_bytes);
-        Ok(Self { source, file, unread: BytesMut::new(), shown, follow, rotated: false })
+        Ok(Self { path, file, unread: BytesMut::new(), shown, log, next: None })
     }
 
     /// The shown bytes, in pieces.
@@ -89,12 +78,12 @@ impl Reader {
         let mut output = BytesMut::new();
         while !self.shown.is_full() {
             // Before reading, so that no write falls in between.
-            let written = self.source.notifier.written(&self.source.path);
+            let was_complete = self.log.as_mut().is_some_and(is_complete);
             let more = self.read(&mut output).await?;
             if !output.is_empty() {
                 return Ok(Some(output.freeze()));
             }
-            if !more && matches!(self.at_end(written).await?, AtEnd::Ended) {
+            if !more && matches!(self.at_end(was_complete).await?, AtEnd::Ended) {
                 break;
             }
         }
@@ -121,52 +110,29 @@ impl Reader {
         Ok(true)
     }
 
-    async fn at_end(&mut self, written: BoxFuture<'static, ()>) -> io::Result<AtEnd> {
-        if std::mem::take(&mut self.rotated) {
-            self.file = File::open(&self.source.path).await?;
+    /// At the end of the file: goes on to the next one, or waits for a change.
+    /// `was_complete`: nothing was written since before the last read.
+    async fn at_end(&mut self, was_complete: bool) -> io::Result<AtEnd> {
+        let Some(log) = &mut self.log else { return Ok(AtEnd::Ended) };
+        if let Some(next) = self.next.take() {
+            self.file = next;
             self.unread.clear();
-            return Ok(AtEnd::More);
-        }
-        let Follow::Yes(events) = &mut self.follow else { return Ok(AtEnd::Ended) };
-        if has_moved(&self.file, &self.source.path).await? {
-            // What was written to the old file since the last read comes first.
-            self.rotated = true;
-        } else if has_ended(&self.source).await {
-            self.follow = Follow::Rest;
+        } else if let Some(next) = rotation::next_file(&self.file, &self.path).await? {
+            // What was written to this one since the last read comes first.
+            self.next = Some(next);
+        } else if was_complete {
+            return Ok(AtEnd::Ended);
         } else {
-            tokio::select! {
-                () = written => {}
-                () = change_of(events, &self.source.container) => {}
-                () = tokio::time::sleep(STATE_INTERVAL) => {}
-            }
+            // An error means that the container has gone, which the next look sees.
+            let _ = log.changed().await;
         }
         Ok(AtEnd::More)
     }
 }
 
-/// Whether the path names another file now. A removed log has not moved.
-async fn has_moved(file: &File, path: &std::path::Path) -> io::Result<bool> {
-    match tokio::fs::metadata(path).await {
-        Ok(now) => Ok(now.ino() != file.metadata().await?.ino()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-async fn has_ended(source: &Source) -> bool {
-    match source.runtime.container_status(&source.container).await {
-        Ok(status) => matches!(status.state, ContainerState::Exited { .. }),
-        Err(error) => matches!(error, wk_cri::Error::NotFound(_)),
-    }
-}
-
-/// Resolves at the container's next event, or when events were missed.
-async fn change_of(events: &mut ContainerEvents, container: &ContainerId) {
-    loop {
-        match events.next().await {
-            Some(Ok(event)) if event.container != *container => {}
-            Some(_) => return,
-            None => std::future::pending().await,
-        }
-    }
+/// Whether there is no more to come than is in the files; the next wait is for
+/// what changes from here on.
+fn is_complete(log: &mut watch::Receiver<LogProgress>) -> bool {
+    let gone = log.has_changed().is_err();
+    gone || log.borrow_and_update().is_complete
 }

@@ -4,7 +4,7 @@ mod exec;
 mod logs;
 mod port_forward;
 
-use super::{Callers, Config, PollLogs, service};
+use super::{Callers, Config, service};
 use crate::handle::{ContainerView, KubeletHandle, PodView};
 use http::Uri;
 use http_body_util::BodyExt;
@@ -47,7 +47,6 @@ impl Node {
         let config = Config {
             node_name: "n1".to_owned(),
             kubelet,
-            logs: Arc::new(PollLogs),
             clock: Clock::system(),
             tasks: tasks.clone(),
             callers: Callers::Trusted,
@@ -145,7 +144,6 @@ async fn a_caller_without_a_certificate_is_turned_away_when_one_is_needed() {
     let config = Config {
         node_name: "n1".to_owned(),
         kubelet: KubeletHandle::new(Arc::new(node.runtime.clone())),
-        logs: Arc::new(PollLogs),
         clock: Clock::system(),
         tasks: node.tasks.clone(),
         callers: Callers::ClientCertificate,
