@@ -51,6 +51,25 @@ fn apply_takes_directories_standard_input_and_several_documents() {
 }
 
 #[test]
+fn apply_takes_a_url() {
+    use std::io::{Read, Write};
+    let server = Server::start_with(&["--roles", "apiserver,controllers"]);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/config.yaml", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", CONFIG.len());
+            stream.write_all(format!("{head}{CONFIG}").as_bytes()).unwrap();
+        }
+    });
+    for (tool, verb) in [(Tool::Wk, "created"), (Tool::Kubectl, "configured")] {
+        assert_eq!(server.ok(tool, &["apply", "-f", &url]), format!("configmap/settings {verb}\n"));
+    }
+}
+
+#[test]
 fn server_side_apply_refuses_what_another_manages() {
     let server = Server::start_with(&["--roles", "apiserver,controllers"]);
     for tool in Tool::BOTH {

@@ -139,3 +139,22 @@ fn logs_show_what_a_guest_wrote() {
         assert!(error.contains("previous terminated container \"talker\" in pod \"talker\" not found"), "{error}");
     }
 }
+
+#[test]
+fn logs_follow_what_is_written() {
+    let server = Server::with_image(wk_guests::whoami(), "whoami");
+    server.ok(Tool::Wk, &["create", "deployment", "who", "--image", "whoami"]);
+    server.wait_for(Tool::Wk, "Available", &["deployment/who"]);
+    let before = server.ok(Tool::Wk, &["logs", "deployment/who"]);
+    assert!(!before.is_empty(), "a server says that it serves");
+    for tool in Tool::BOTH {
+        let mut child = server.command(tool, &["logs", "-f", "-l", "app=who"]).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = crate::harness::lines(child.stdout.take().unwrap());
+        crate::harness::next_matching(&lines, |line| before.contains(line));
+        // The container ends and with it the log, which ends the command.
+        server.ok(Tool::Wk, &["delete", "pod", "-l", "app=who", "--grace-period=1"]);
+        assert!(child.wait().unwrap().success(), "{tool:?}");
+        server.wait_for(Tool::Wk, "Available", &["deployment/who"]);
+        server.until(&["get", "pods", "-l", "app=who", "--no-headers"], "one pod", |rows| rows.lines().count() == 1);
+    }
+}
