@@ -1,4 +1,5 @@
 //! What was typed. No defaults that need I/O; the commands check the rest.
+#![allow(rustdoc::broken_intra_doc_links, reason = "clap prints these comments as they are")]
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf};

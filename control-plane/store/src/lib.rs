@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Reading order: this file, [`memory`] (the reference), [`rocksdb`] (the
-//! default), [`conformance`] (the laws, as tests over `dyn Store`).
+//! default), `conformance` (the laws, as tests over `dyn Store`).
 #![forbid(unsafe_code)]
 
 use async_trait::async_trait;
@@ -210,7 +210,7 @@ pub enum Error {
 }
 
 /// Keys to bytes under one total order of commits. The laws are in
-/// [`conformance`]; every implementation passes them.
+/// `conformance`; every implementation passes them.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// The newest value of `key`.

@@ -3,7 +3,7 @@
 //! The verbs and states of CRI v1 (kubernetes `cri-api`, `runtime/v1/api.proto`)
 //! as Rust traits, without the types of Kubernetes: the kubelet translates a
 //! `PodSpec` into these once. Implemented by `wk-engine` with wasmtime and by
-//! [`fake`] in memory; both pass [`conformance`]. One deliberate difference from
+//! `fake` in memory; both pass `conformance`. One deliberate difference from
 //! the CRI: the streaming verbs return a stream, not a URL.
 //!
 //! ```text

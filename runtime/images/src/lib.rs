@@ -8,7 +8,7 @@
 //! a name ─▶ reference (normalised) ────────▶        index.json: names, how to start
 //! ```
 //!
-//! Reading order: [`reference`], [`digest`], [`wasm`], [`store`].
+//! Reading order: [`mod@reference`], [`digest`], [`wasm`], [`store`].
 //!
 //! Invariants: a blob's name is the digest of its bytes and it never changes; the
 //! index changes as a whole, and names no blob that is not there; two processes

@@ -1,5 +1,5 @@
 //! The four ways to change an object by a patch, and who manages which field.
-//! The verbs call [`json_patch`], [`merge_patch`] or [`strategic`] with the live
+//! The verbs call [`json_patch()`], [`merge_patch`] or [`strategic`] with the live
 //! object in the version of the request, and [`managed_fields::apply`] for
 //! server-side apply; the result goes through `schema::normalize` next. All are
 //! pure functions.

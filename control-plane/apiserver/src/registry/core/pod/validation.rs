@@ -1,6 +1,6 @@
 //! What is wrong with a pod's spec, or a template's (upstream:
 //! `pkg/apis/core/validation`, `ValidatePodSpec`, in its order). Containers and
-//! volumes have files of their own; changes to a pod are in [`super::update`].
+//! volumes have files of their own; changes to a pod are in `update`.
 
 use super::{containers, scheduling, volumes};
 use crate::object;
