@@ -9,6 +9,7 @@ mod node;
 
 use crate::args::Role;
 use anyhow::{Context, Result, bail};
+use futures::future::join_all;
 use ipnet::Ipv4Net;
 use std::{
     net::SocketAddr,
@@ -19,6 +20,7 @@ use std::{
 use tokio::runtime::Handle;
 use wk_apiserver::{ApiServer, pki::Pki};
 use wk_controllers::ControllerSet;
+use wk_engine::WasmRuntime;
 use wk_network::Network;
 use wk_platform::{Clock, Entropy, TaskGroup, UserInfo, http::HttpService, in_process, listen::Listener, serve};
 use wk_store::{Store, rocksdb::RocksStore};
@@ -33,8 +35,8 @@ const NODE_PORTS: std::ops::RangeInclusive<u16> = 30_000..=32_767;
 /// `--node-monitor-grace-period`).
 const NODE_GRACE: Duration = Duration::from_secs(40);
 
-/// How long each layer may take to finish what it is at. Guests are ended at
-/// once: their pods are started again with the next server.
+/// How long each layer may take to finish what it is at. Guests get no grace:
+/// their pods are started again with the next server.
 const STOP_DEADLINE: Duration = Duration::from_secs(3);
 
 /// What a cluster is made of, checked.
@@ -64,6 +66,8 @@ pub struct Cluster {
     pub kubeconfig: PathBuf,
     /// Scheduler, controllers, nodes: what works on the API.
     parts: TaskGroup,
+    /// What runs the guests of each node.
+    runtimes: Vec<Arc<WasmRuntime>>,
     /// The API server itself.
     api: TaskGroup,
     store: Arc<dyn Store>,
@@ -105,14 +109,12 @@ pub async fn start(config: Config, guests: Handle) -> Result<Cluster> {
     let service = api.service();
     spawn_listener(listener, &pki, service.clone(), &api_tasks);
     let kubeconfig = write_kubeconfig(&config.data_dir, &pki, address)?;
-    let cluster = Cluster { address, kubeconfig, parts: parts.clone(), api: api_tasks, store };
-    let shared = Shared { service, clock, entropy, parts, config };
+    let shared = Shared { service, clock, entropy, parts: parts.clone(), config };
     shared.start_scheduler();
     shared.start_controllers(&pki);
-    if shared.config.runs(Role::Node) {
-        node::start_all(&shared, api.nodes(), guests)?;
-    }
-    Ok(cluster)
+    let runs_nodes = shared.config.runs(Role::Node);
+    let runtimes = if runs_nodes { node::start_all(&shared, api.nodes(), guests)? } else { Vec::new() };
+    Ok(Cluster { address, kubeconfig, parts, runtimes, api: api_tasks, store })
 }
 
 /// What the parts that work on the API have in common.
@@ -172,16 +174,19 @@ impl Cluster {
         }
     }
 
-    /// Stops in reverse order of start: first who calls the API, then the API,
-    /// then the store.
+    /// Stops in reverse order of start: first who calls the API, then the guests,
+    /// whose logs are then whole, then the API, then the store.
     ///
     /// # Errors
     /// The first failure, with the part's name.
     pub async fn stop(self) -> Result<()> {
         let parts = self.parts.shutdown(STOP_DEADLINE).await;
+        // Without the kubelets nobody starts a guest again, or reports that it ended.
+        let guests = join_all(self.runtimes.iter().map(|runtime| runtime.shutdown(STOP_DEADLINE))).await;
         let api = self.api.shutdown(STOP_DEADLINE).await;
         self.store.close().await.context("close the store")?;
-        parts.and(api).map_err(anyhow::Error::msg)
+        let guests = guests.into_iter().collect::<Result<(), _>>();
+        parts.and(guests).and(api).map_err(anyhow::Error::msg)
     }
 }
 

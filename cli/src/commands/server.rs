@@ -25,7 +25,8 @@ pub(super) fn run(global: &Global, args: Server) -> Result<ExitCode> {
         until_told(&cluster, &again).await?;
         cluster.stop().await
     });
-    // Guests are in the middle of something, always; they are not waited for.
+    // A guest that could not be ended in time is in the middle of something for
+    // ever; it is not waited for.
     guests.shutdown_background();
     result.map(|()| ExitCode::SUCCESS)
 }

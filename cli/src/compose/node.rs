@@ -43,7 +43,8 @@ struct Machine {
     guests: Handle,
 }
 
-pub(super) fn start_all(shared: &Shared, nodes: &Nodes, guests: Handle) -> Result<()> {
+/// Starts the nodes; their runtimes are to be shut down when the kubelets have stopped.
+pub(super) fn start_all(shared: &Shared, nodes: &Nodes, guests: Handle) -> Result<Vec<Arc<WasmRuntime>>> {
     let data_dir = &shared.config.data_dir;
     let network = shared.network();
     let machine = Machine {
@@ -58,11 +59,12 @@ pub(super) fn start_all(shared: &Shared, nodes: &Nodes, guests: Handle) -> Resul
     if let Some(first) = ranges.first() {
         start_proxy(shared, network, Network::node_address(*first).context("the first node's address")?);
     }
-    for (index, range) in ranges.into_iter().enumerate() {
+    let numbered = ranges.into_iter().enumerate();
+    let started = numbered.map(|(index, range)| {
         let name = format!("node-{}", index + 1);
-        start(shared, &machine, nodes, &name, range).with_context(|| format!("start {name}"))?;
-    }
-    Ok(())
+        start(shared, &machine, nodes, &name, range).with_context(|| format!("start {name}"))
+    });
+    started.collect()
 }
 
 /// The first `count` parts of the cluster's pod addresses.
@@ -88,14 +90,14 @@ fn start_proxy(shared: &Shared, network: Network, from: IpAddr) {
     });
 }
 
-fn start(shared: &Shared, machine: &Machine, nodes: &Nodes, name: &str, range: Ipv4Net) -> Result<()> {
+fn start(shared: &Shared, machine: &Machine, nodes: &Nodes, name: &str, range: Ipv4Net) -> Result<Arc<WasmRuntime>> {
     let directory = shared.config.data_dir.join("nodes").join(name);
     let runtime = Arc::new(wasm_runtime(shared, machine, &directory, range)?);
     let kubelet = Kubelet::new(wk_kubelet::Config {
         node_name: name.to_owned(),
         client: shared.client(UserInfo::node(name)),
         runtime: runtime.clone(),
-        images: runtime,
+        images: runtime.clone(),
         root_dir: directory,
         clock: shared.clock.clone(),
         entropy: shared.entropy.clone(),
@@ -104,7 +106,7 @@ fn start(shared: &Shared, machine: &Machine, nodes: &Nodes, name: &str, range: I
     });
     serve_kubelet(shared, nodes, name, kubelet.handle());
     kubelet.run(&shared.parts);
-    Ok(())
+    Ok(runtime)
 }
 
 /// The address that pods are told to ask for names: the tenth of the Services',
