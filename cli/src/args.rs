@@ -76,7 +76,8 @@ pub enum Command {
 /// `wk server`
 #[derive(Clone, Debug, ClapArgs)]
 pub struct Server {
-    /// Address and port of the API
+    /// Address and port of the API; node ports of Services open on the same address, by default reachable from this
+    /// machine only
     #[arg(long, default_value = "127.0.0.1:6443", env = "WK_LISTEN")]
     pub listen: SocketAddr,
     /// How many nodes run in this process

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use futures::future::join_all;
 use ipnet::Ipv4Net;
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -21,7 +21,7 @@ use tokio::runtime::Handle;
 use wk_apiserver::{ApiServer, pki::Pki};
 use wk_controllers::ControllerSet;
 use wk_engine::WasmRuntime;
-use wk_network::Network;
+use wk_network::{Egress, Network};
 use wk_platform::{Clock, Entropy, TaskGroup, UserInfo, http::HttpService, in_process, listen::Listener, serve};
 use wk_store::{Store, rocksdb::RocksStore};
 
@@ -94,6 +94,7 @@ pub async fn start(config: Config, guests: Handle) -> Result<Cluster> {
     let (api_tasks, parts) = (TaskGroup::new(), TaskGroup::new());
     let listener = Listener::tcp(config.listen).await?;
     let address = listener.local_addr().context("the listener has no address")?;
+    let advertise = reachable(address);
     let pki = Pki::open(&config.data_dir.join("pki"), &pki_names(&config, address), &clock)?;
     let api = ApiServer::start(wk_apiserver::Config {
         store: store.clone(),
@@ -101,15 +102,15 @@ pub async fn start(config: Config, guests: Handle) -> Result<Cluster> {
         entropy: entropy.clone(),
         service_cidr: config.service_cidr,
         node_ports: NODE_PORTS,
-        advertise: address,
+        advertise,
         tasks: api_tasks.clone(),
     })
     .await
     .context("start the API server")?;
     let service = api.service();
     spawn_listener(listener, &pki, service.clone(), &api_tasks);
-    let kubeconfig = write_kubeconfig(&config.data_dir, &pki, address)?;
-    let shared = Shared { service, clock, entropy, parts: parts.clone(), config };
+    let kubeconfig = write_kubeconfig(&config.data_dir, &pki, advertise)?;
+    let shared = Shared { service, clock, entropy, parts: parts.clone(), config, advertise };
     shared.start_scheduler();
     shared.start_controllers(&pki);
     let runs_nodes = shared.config.runs(Role::Node);
@@ -124,6 +125,8 @@ struct Shared {
     entropy: Entropy,
     parts: TaskGroup,
     config: Config,
+    /// Where this machine reaches the API.
+    advertise: SocketAddr,
 }
 
 impl Shared {
@@ -160,6 +163,7 @@ impl Shared {
     fn network(&self) -> Network {
         let mut config = wk_network::Config::new(self.entropy.clone());
         config.inside = vec![self.config.cluster_cidr.into(), self.config.service_cidr.into()];
+        config.egress = Some(only_to(self.advertise, self.parts.clone()));
         Network::new(config)
     }
 }
@@ -187,6 +191,22 @@ impl Cluster {
         self.store.close().await.context("close the store")?;
         let guests = guests.into_iter().collect::<Result<(), _>>();
         parts.and(guests).and(api).map_err(anyhow::Error::msg)
+    }
+}
+
+/// The only way out of the pod network: to the API, which is the endpoint of
+/// `kubernetes.default`. No names, since they would lead nowhere else.
+fn only_to(api: SocketAddr, tasks: TaskGroup) -> Egress {
+    Egress::to_host(tasks, move |to| to == api)
+        .with_names(|_| Box::pin(async { Err(std::io::ErrorKind::NotFound.into()) }))
+}
+
+/// Where a listener at `address` is reached on this machine.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, address.port()).into(),
+        _ => address,
     }
 }
 
@@ -232,11 +252,7 @@ fn spawn_listener(listener: Listener, pki: &Pki, service: HttpService, tasks: &T
 fn write_kubeconfig(data_dir: &Path, pki: &Pki, address: SocketAddr) -> Result<PathBuf> {
     use std::io::Write;
     let path = data_dir.join("kubeconfig");
-    let mut reachable = address;
-    if address.ip().is_unspecified() {
-        reachable.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-    }
-    let text = pki.kubeconfig(&format!("https://{reachable}"))?;
+    let text = pki.kubeconfig(&format!("https://{address}"))?;
     if std::fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
         return Ok(path);
     }
@@ -244,4 +260,48 @@ fn write_kubeconfig(data_dir: &Path, pki: &Pki, address: SocketAddr) -> Result<P
     file.write_all(text.as_bytes()).context("write the kubeconfig")?;
     file.persist(&path).with_context(|| format!("write {}", path.display()))?;
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wk_network::{
+        PodConfig,
+        services::{Backends, Protocol, ServiceTable},
+    };
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn an_api_on_every_address_is_reached_on_loopback() {
+        assert_eq!(reachable(address("0.0.0.0:6443")), address("127.0.0.1:6443"));
+        assert_eq!(reachable(address("[::]:6443")), address("[::1]:6443"));
+        assert_eq!(reachable(address("192.0.2.7:6443")), address("192.0.2.7:6443"));
+    }
+
+    #[tokio::test]
+    async fn pods_reach_the_api_and_nothing_else_of_the_machine() {
+        let (api, other) = (listening().await, listening().await);
+        let egress = only_to(api.1, TaskGroup::new());
+        let network =
+            Network::new(wk_network::Config { egress: Some(egress), ..wk_network::Config::new(Entropy::seeded(1)) });
+        let mut services = ServiceTable::default();
+        for (port, endpoint) in [(443, api.1), (444, other.1)] {
+            let backends = Backends { endpoints: vec![endpoint], ..Backends::default() };
+            services.insert(Protocol::Tcp, SocketAddr::from(([10, 96, 0, 1], port)), backends);
+        }
+        network.set_services(services);
+        let pod = network.attach("10.244.0.0/20".parse().expect("a range"), PodConfig::default()).expect("has room");
+        assert!(pod.connect(address("10.96.0.1:443")).await.is_ok());
+        let refused = pod.connect(address("10.96.0.1:444")).await.err().map(|error| error.kind());
+        assert_eq!(refused, Some(std::io::ErrorKind::NetworkUnreachable));
+    }
+
+    async fn listening() -> (Listener, SocketAddr) {
+        let listener = Listener::tcp(address("127.0.0.1:0")).await.expect("a free port");
+        let at = listener.local_addr().expect("TCP");
+        (listener, at)
+    }
 }

@@ -5,11 +5,7 @@ use super::{CLUSTER_DOMAIN, Shared, machine};
 use anyhow::{Context, Result};
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::NodeAddress;
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    path::Path,
-    sync::Arc,
-};
+use std::{net::IpAddr, path::Path, sync::Arc};
 use tokio::runtime::Handle;
 use wk_apiserver::node_connector::Nodes;
 use wk_engine::{Limits, Programs, WasmRuntime};
@@ -80,7 +76,8 @@ fn node_ranges(cluster: Ipv4Net, count: u32) -> Result<Vec<Ipv4Net>> {
 }
 
 fn start_proxy(shared: &Shared, network: Network, from: IpAddr) {
-    let node_ports = Some(wk_proxy::node_ports::Config { listen: Ipv4Addr::UNSPECIFIED.into(), from });
+    // Where the API listens and nowhere else: who may reach the one may reach the other.
+    let node_ports = Some(wk_proxy::node_ports::Config { listen: shared.config.listen.ip(), from });
     let client = shared.client(UserInfo::new("system:kube-proxy", &[]));
     let config = wk_proxy::Config { client, network, cluster_domain: CLUSTER_DOMAIN.to_owned(), node_ports };
     let (proxy, tasks) = (Proxy::new(config), shared.parts.clone());
