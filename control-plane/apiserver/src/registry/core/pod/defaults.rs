@@ -15,6 +15,9 @@ const FILE_MODE: i64 = 0o644;
 
 /// Defaults of a whole pod: those of a template and those that only pods have.
 pub fn pod(pod: &mut Value) {
+    if let Some(status) = pod.get_mut("status").and_then(Value::as_object_mut) {
+        addresses(status);
+    }
     let spec = object::map_mut(pod, "spec");
     spec_of_template(spec);
     set(spec, "enableServiceLinks", true);
@@ -26,6 +29,19 @@ pub fn pod(pod: &mut Value) {
                 each(container, "ports", host_port);
             }
         });
+    }
+}
+
+/// A node may say a pod's first address in either field, or in both
+/// (upstream: the conversions of `v1.PodStatus`, where `podIP` has the last word).
+fn addresses(status: &mut Fields) {
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+    let first = text(status.get("podIPs").and_then(|list| list.get(0)).and_then(|entry| entry.get("ip")));
+    let one = text(status.get("podIP"));
+    if one.is_empty() && !first.is_empty() {
+        status.insert("podIP".to_owned(), first.into());
+    } else if one != first {
+        status.insert("podIPs".to_owned(), json!([{"ip": one}]));
     }
 }
 
@@ -196,6 +212,21 @@ mod tests {
             ("nginx:latest@sha256:00", "Always"),
         ] {
             assert_eq!(pull_policy(image), policy, "{image}");
+        }
+    }
+
+    #[test]
+    fn a_pod_has_its_first_address_in_both_fields() {
+        let both = |ip: &str| json!({"podIP": ip, "podIPs": [{"ip": ip}]});
+        for (said, kept) in [
+            (json!({}), json!({})),
+            (json!({"podIP": "10.1.0.1"}), both("10.1.0.1")),
+            (json!({"podIPs": [{"ip": "10.1.0.1"}]}), both("10.1.0.1")),
+            (json!({"podIP": "10.1.0.2", "podIPs": [{"ip": "10.1.0.1"}]}), both("10.1.0.2")),
+        ] {
+            let mut whole = json!({"spec": {}, "status": said});
+            pod(&mut whole);
+            assert_eq!(whole["status"], kept, "{said}");
         }
     }
 

@@ -64,7 +64,8 @@ impl Strategy for Pod {
         let qos_class = QosClass::of(&object["spec"]).as_str();
         let mut status = json!({"phase": "Pending", "qosClass": qos_class});
         if !object::list_at(object, "spec.schedulingGates").is_empty() {
-            status["conditions"] = json!([update::gated_condition()]);
+            let created = object::metadata(object).get("creationTimestamp").cloned().unwrap_or_default();
+            status["conditions"] = json!([update::gated_condition(created)]);
         }
         object["status"] = status;
         drop_disabled(object);

@@ -203,9 +203,9 @@ fn restarted_for_nothing(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
-/// The condition that a gated pod starts with.
-pub(super) fn gated_condition() -> Value {
-    json!({"type": "PodScheduled", "status": "False", "lastProbeTime": null, "lastTransitionTime": null,
+/// The condition that a gated pod starts with, since its creation.
+pub(super) fn gated_condition(since: Value) -> Value {
+    json!({"type": "PodScheduled", "status": "False", "lastProbeTime": null, "lastTransitionTime": since,
         "reason": "SchedulingGated", "message": "Scheduling is blocked due to non-empty scheduling gates"})
 }
 
