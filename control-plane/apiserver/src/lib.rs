@@ -36,6 +36,8 @@ pub mod subresources;
 pub mod verbs;
 
 #[cfg(test)]
+mod compatibility;
+#[cfg(test)]
 mod tests;
 
 use self::http::metrics::Metrics;
