@@ -12,7 +12,7 @@
 //!
 //! Reading order: [`object`], [`schema`], [`registry`], [`patch`], then the path
 //! of a request: [`http`], [`verbs`], [`storage`], [`cache`], [`subresources`],
-//! [`node_connector`], [`discovery`].
+//! [`node_connector`], [`discovery`]. Beside requests: `expiry`.
 #![forbid(unsafe_code)]
 
 pub mod admission;
@@ -20,6 +20,7 @@ pub mod allocate;
 pub mod bootstrap;
 pub mod cache;
 pub mod discovery;
+mod expiry;
 pub mod http;
 pub mod node_connector;
 pub mod object;
@@ -47,9 +48,9 @@ pub use discovery::version;
 use ipnet::Ipv4Net;
 use node_connector::Nodes;
 use service_account_tokens::TokenAuthority;
-use std::{net::SocketAddr, ops::RangeInclusive, sync::Arc};
+use std::{convert::Infallible, net::SocketAddr, ops::RangeInclusive, sync::Arc};
 use storage::Storage;
-use wk_platform::{Clock, Entropy, TaskGroup, http::HttpService};
+use wk_platform::{Clock, Entropy, TaskGroup, http::HttpService, tasks::OnError};
 use wk_store::Store;
 
 /// What a server needs from outside.
@@ -102,7 +103,7 @@ pub struct ApiServer {
 
 impl ApiServer {
     /// Starts serving `config.store`: learns what Services have taken and makes
-    /// the objects that every cluster has.
+    /// the objects that every cluster has. From then on recorded events expire.
     ///
     /// # Errors
     /// When the store cannot be read or written.
@@ -122,6 +123,11 @@ impl ApiServer {
             tasks,
         });
         bootstrap::run(&server, service_cidr).await.map_err(StartError::from)?;
+        let expiry = expiry::run(server.storage.store().clone(), server.clock.clone());
+        server.tasks.spawn("event expiry", OnError::StopGroup, async move {
+            expiry.await;
+            Ok::<_, Infallible>(())
+        });
         Ok(Self { server })
     }
 
