@@ -1,8 +1,11 @@
 //! A pod's port is reached through a forward, from another pod, and not
 //! otherwise.
 
-use crate::harness::{HELLO, Server, Tool, fetch};
-use std::thread;
+use crate::harness::{HELLO, PATIENCE, Server, Tool, fetch};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 fn deployed() -> Server {
     let server = Server::with_image(wk_guests::hello_kiamol(), HELLO);
@@ -116,4 +119,39 @@ fn containers_of_a_pod_share_localhost() {
     server.ok(Tool::Kubectl, &["apply", "-f", path.to_str().unwrap()]);
     let page = |seen: &str| seen.contains("</html>");
     server.until(&["logs", "pair", "-c", "client"], "a page from localhost", page);
+}
+
+#[test]
+fn a_pod_reaches_the_api_under_its_name() {
+    let mut server = Server::start();
+    server.load(wk_guests::http_get(), "http-get");
+    for round in 0..2 {
+        let name = format!("client-{round}");
+        let run = ["run", &name, "--image", "http-get", "--restart", "Never", "--image-pull-policy", "IfNotPresent"];
+        // No TLS in the guest: it is enough that it is let in and hung up on.
+        server.ok(Tool::Wk, &[&run[..], &["--", "kubernetes.default:443", "50"]].concat());
+        let phase = ["get", "pod", &name, "-o", "jsonpath={.status.phase}"];
+        let ended = server.until(&phase, "ended", |phase| phase == "Succeeded" || phase == "Failed");
+        assert_eq!(ended, "Succeeded", "{}", server.ok(Tool::Wk, &["logs", &name]));
+        // The next one listens on another port.
+        server.stop("-TERM");
+        server.restart();
+    }
+}
+
+#[test]
+fn a_node_port_opens_where_the_api_listens_and_nowhere_else() {
+    let server = Server::with_image(wk_guests::hello_kiamol(), HELLO);
+    server.ok(Tool::Kubectl, &["create", "deployment", "web", &format!("--image={HELLO}")]);
+    server.ok(Tool::Kubectl, &["create", "service", "nodeport", "web", "--tcp=80:80"]);
+    server.wait_for(Tool::Kubectl, "Available", &["deployment/web"]);
+    let port = server.ok(Tool::Wk, &["get", "svc", "web", "-o", "jsonpath={.spec.ports[0].nodePort}"]);
+    let at = |host: &str| format!("{host}:{port}").parse().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while !fetch(at("127.0.0.1")).is_ok_and(|page| page.contains("</html>")) {
+        assert!(Instant::now() < deadline, "the node port never opened");
+        thread::sleep(Duration::from_millis(50));
+    }
+    let elsewhere = fetch(at("127.0.0.2")).map_err(|error| error.kind());
+    assert_eq!(elsewhere, Err(std::io::ErrorKind::ConnectionRefused));
 }
