@@ -6,6 +6,7 @@ use crate::{
     cache::{EventKind, Watcher},
 };
 use serde_json::json;
+use tokio::time::timeout;
 use wk_platform::{Entropy, TaskGroup};
 use wk_store::{Durability, Expected, memory::MemoryStore};
 
@@ -57,7 +58,7 @@ impl Fixture {
     /// The next events to be deleted, and the minutes since the beginning.
     async fn deleted(&self, watcher: &mut Watcher) -> (Vec<String>, u64) {
         loop {
-            let seen = watcher.next().await.expect("keeps up");
+            let seen = timeout(MINUTE * 120, watcher.next()).await.expect("something expires").expect("keeps up");
             let deleted = seen.iter().filter(|change| change.kind == EventKind::Deleted);
             let names: Vec<String> = deleted.map(|change| change.object.name.to_string()).collect();
             if !names.is_empty() {
