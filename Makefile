@@ -13,7 +13,8 @@ help: ## what can be made
 demo: build ## set up, build, and show the main job
 	@scripts/demo.sh "$(WK)" "$(CARGO_TARGET_DIR)"
 
-test: setup ## set up, build, and run all tests
+test: ## set up, build, and run all tests
+	@scripts/setup.sh test
 	@scripts/announce.sh
 	cargo test --workspace --no-fail-fast
 
@@ -24,8 +25,7 @@ build: setup ## build the binary and the guests
 	@scripts/announce.sh
 	cargo build --bin wk --package wk --package wk-guests
 
-ci: setup fmt clippy doc ## everything CI checks
-	cargo test --workspace --no-fail-fast
+ci: setup fmt clippy doc test ## everything CI checks
 
 fmt: ## check the formatting
 	cargo fmt --all --check

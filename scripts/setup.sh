@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs what a build needs and says how to get what it cannot install.
-# Runs in a second when nothing is missing.
+# Installs what a build needs (with "test": what the tests need too) and says how
+# to get what it cannot install. Runs in a second when nothing is missing.
 set -euo pipefail
 
-packages=(build-essential pkg-config libclang-dev)
+purpose=${1:-build}
 targets=(wasm32-wasip2 wasm32-wasip1)
 rust_version=1.95
 
@@ -16,9 +16,21 @@ missing_packages() {
     command -v c++ >/dev/null || echo build-essential
     command -v pkg-config >/dev/null || echo pkg-config
     # bindgen loads libclang at build time, for RocksDB's headers.
-    if [ -z "${LIBCLANG_PATH:-}" ] && ! ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* >/dev/null 2>&1; then
-        echo libclang-dev
+    [ -n "${LIBCLANG_PATH:-}" ] || has_libclang || echo libclang-dev
+    command -v curl >/dev/null || echo curl
+    if [ "$purpose" = test ]; then
+        command -v kubectl >/dev/null || echo kubernetes-client
     fi
+}
+
+# libclang.so or libclang-14.so.1, not libclang-cpp.so, which is something else.
+has_libclang() {
+    local pattern
+    for pattern in /usr/lib/llvm-*/lib /usr/lib/*-linux-gnu /usr/lib64 /usr/lib; do
+        compgen -G "$pattern/libclang.so*" >/dev/null && return
+        compgen -G "$pattern/libclang-[0-9]*.so*" >/dev/null && return
+    done
+    return 1
 }
 
 install_packages() {
@@ -26,7 +38,7 @@ install_packages() {
     mapfile -t missing < <(missing_packages)
     [ "${#missing[@]}" -gt 0 ] || return 0
     if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
-        fail "missing: ${missing[*]}. On Debian or Ubuntu: sudo apt-get install ${packages[*]}"
+        fail "missing: ${missing[*]}. On Debian or Ubuntu: sudo apt-get install ${missing[*]}"
     fi
     echo "setup: installing ${missing[*]}"
     apt-get update -qq
