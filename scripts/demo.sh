@@ -38,7 +38,10 @@ start_server() {
     fi
 }
 load_image() { "$wk" image load "$(guest hello-kiamol)" --tag kiamol/ch02-hello-kiamol >/dev/null; }
-guest() { find "$target_dir" -name "$1.wasm" -path '*wasip2*' -not -path '*/deps/*' | head -1; }
+guest() { # guest NAME: the newest build of it
+    find "$target_dir" -name "$1.wasm" -path '*wasip2*' -not -path '*/deps/*' -printf '%T@ %p\n' |
+        sort -rn | head -1 | cut -d' ' -f2-
+}
 apply() { "$wk" apply -f manifests/hello.yaml >/dev/null; }
 wait_ready() { "$wk" wait --for=condition=Available deployment/hello-kiamol --timeout 60s >/dev/null; }
 forward() {

@@ -72,6 +72,14 @@ check_targets_without_rustup() {
     done
 }
 
+# The tests compare with what kubectl prints, which older ones print otherwise.
+warn_of_old_kubectl() {
+    local minor
+    minor=$(kubectl version --client -o yaml 2>/dev/null | sed -n 's/^ *minor: "\{0,1\}\([0-9]*\).*/\1/p' | head -1) || true
+    [ "${minor:-99}" -ge 27 ] || echo "setup: kubectl 1.$minor is older than the tests expect (1.27 or newer); some will fail"
+}
+
 check_rust
 install_packages
 install_targets
+[ "$purpose" != test ] || warn_of_old_kubectl
