@@ -267,11 +267,13 @@ async fn a_pod_deleted_by_force_leaves_nothing() {
     assert!(!world.root.path().join("pods/u1").exists());
 }
 
-/// For what only the kubelet knows; time passes between looks.
+/// For what only the kubelet knows. Virtual time passes between looks: a task
+/// that only yields would keep the paused clock still, and a kubelet that waits
+/// for it would wait for ever.
 async fn wait_until(is_so: impl Fn() -> bool) {
     let look = async {
         while !is_so() {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(60), look).await.expect("it comes");
