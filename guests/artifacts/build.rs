@@ -3,6 +3,7 @@
 use std::{
     env,
     error::Error,
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -19,6 +20,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let packages: Vec<&str> = WASIP1_GUESTS.iter().flat_map(|guest| ["--package", guest]).collect();
     build(&guests, &target, "wasm32-wasip1", &packages)?;
     println!("cargo::rustc-env=WK_GUESTS={}", target.display());
+    write_programs(&guests)
+}
+
+/// The toolbox's programs as an expression, from the list that the toolbox tests against its table.
+fn write_programs(guests: &Path) -> Result<(), Box<dyn Error>> {
+    let list = fs::read_to_string(guests.join("toolbox/programs.txt"))?;
+    let names: Vec<&str> = list.lines().collect();
+    fs::write(PathBuf::from(env::var("OUT_DIR")?).join("programs.rs"), format!("&{names:?}"))?;
     Ok(())
 }
 
@@ -37,7 +46,8 @@ fn watch_sources(guests: &Path) -> Result<(), Box<dyn Error>> {
 fn build(guests: &Path, target_dir: &Path, target: &str, packages: &[&str]) -> Result<(), Box<dyn Error>> {
     require_target(target)?;
     let mut cargo = Command::new(env::var("CARGO")?);
-    cargo.args(["build", "--release", "--locked", "--offline", "--quiet", "--target", target]);
+    // What the lock file names is fetched when it is not here yet; nothing else is.
+    cargo.args(["build", "--release", "--locked", "--quiet", "--target", target]);
     cargo.args(packages).arg("--manifest-path").arg(guests.join("Cargo.toml")).arg("--target-dir").arg(target_dir);
     // What the outer build says about flags and wrappers (clippy is one) is not for wasm.
     for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"] {

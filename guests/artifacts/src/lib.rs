@@ -1,6 +1,6 @@
 //! Where each guest is, once built: this crate's build script builds the
-//! workspace beside it. Used by tests, benches and the demo; nothing that ships
-//! imports it.
+//! workspace beside it. Used by tests, benches and the demo. Of all this only the
+//! toolbox ships, as bytes in the binary.
 #![forbid(unsafe_code)]
 
 use std::path::Path;
@@ -48,8 +48,23 @@ guests! {
     env_and_files_p1 = "wasm32-wasip1" / "env-and-files";
 }
 
+/// The toolbox, a component: the programs that a container gets when its image
+/// has none of that name. It does as `argv[0]` says.
+pub static TOOLBOX: &[u8] = include_bytes!(concat!(env!("WK_GUESTS"), "/wasm32-wasip2/release/toolbox.wasm"));
+
+/// The programs in [`TOOLBOX`], sorted by name.
+pub static TOOLBOX_PROGRAMS: &[&str] = include!(concat!(env!("OUT_DIR"), "/programs.rs"));
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn the_toolbox_is_a_component_of_moderate_size() {
+        assert_eq!(super::TOOLBOX[..8], *b"\0asm\x0d\0\x01\0");
+        // It is compiled at the first start, in about a second per megabyte.
+        assert!(super::TOOLBOX.len() < 4 << 20, "{} bytes", super::TOOLBOX.len());
+        assert!(super::TOOLBOX_PROGRAMS.is_sorted() && super::TOOLBOX_PROGRAMS.contains(&"cat"));
+    }
+
     #[test]
     fn every_guest_is_built_as_a_component_or_a_module() {
         for path in super::all() {

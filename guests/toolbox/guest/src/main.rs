@@ -1,0 +1,24 @@
+//! The toolbox as a component: what the core asks of its host, over the imports
+//! of `wit/toolbox.wit` and WASI's libc.
+
+use std::rc::Rc;
+use wk_toolbox::{Context, Output, host::Host};
+
+mod guest;
+
+fn main() {
+    let host: Rc<dyn Host> = Rc::new(guest::Guest);
+    let [stdin, stdout, stderr] = guest::streams();
+    let directory = std::env::current_dir().map_or_else(|_| "/".to_owned(), |path| path.to_string_lossy().into_owned());
+    let mut context = Context {
+        host,
+        arguments: std::env::args().collect(),
+        environment: std::env::vars().collect(),
+        directory,
+        stdin,
+        stdout: Output::new(stdout),
+        stderr,
+    };
+    let code = wk_toolbox::run(&mut context);
+    guest::exit(code)
+}
