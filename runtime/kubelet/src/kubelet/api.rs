@@ -27,6 +27,8 @@ struct Shared {
 struct State {
     version: u64,
     objects: BTreeMap<String, Value>,
+    /// What went, each with its last version: a watch from before tells of it.
+    removed: Vec<Change>,
     requests: Vec<String>,
 }
 
@@ -35,6 +37,12 @@ struct Change {
     collection: String,
     type_: &'static str,
     object: Value,
+}
+
+impl Change {
+    fn of(path: &str, type_: &'static str, object: Value) -> Self {
+        Self { collection: path.split('/').next().unwrap_or_default().to_owned(), type_, object }
+    }
 }
 
 impl FakeApi {
@@ -100,26 +108,22 @@ impl FakeApi {
 
     /// Removes an object at once.
     pub fn remove(&self, path: &str) {
-        let removed = self.0.state.lock().objects.remove(path);
-        if let Some(object) = removed {
-            self.tell(path, "DELETED", object);
-        }
+        let mut state = self.0.state.lock();
+        let Some(mut object) = state.objects.remove(path) else { return };
+        state.version += 1;
+        object["metadata"]["resourceVersion"] = json!(state.version.to_string());
+        let change = Change::of(path, "DELETED", object);
+        state.removed.push(change.clone());
+        let _ = self.0.changes.send(change);
     }
 
     fn store(&self, path: &str, mut object: Value, type_: &'static str) -> Value {
-        {
-            let mut state = self.0.state.lock();
-            state.version += 1;
-            object["metadata"]["resourceVersion"] = json!(state.version.to_string());
-            state.objects.insert(path.to_owned(), object.clone());
-        }
-        self.tell(path, type_, object.clone());
+        let mut state = self.0.state.lock();
+        state.version += 1;
+        object["metadata"]["resourceVersion"] = json!(state.version.to_string());
+        state.objects.insert(path.to_owned(), object.clone());
+        let _ = self.0.changes.send(Change::of(path, type_, object.clone()));
         object
-    }
-
-    fn tell(&self, path: &str, type_: &'static str, object: Value) {
-        let collection = path.split('/').next().unwrap_or_default().to_owned();
-        let _ = self.0.changes.send(Change { collection, type_, object });
     }
 
     async fn serve(&self, request: Request<Body>) -> Response<Answer> {
@@ -192,17 +196,14 @@ impl FakeApi {
         let from: u64 =
             parameter(query, "resourceVersion").and_then(|version| version.parse().ok()).unwrap_or_default();
         let (target, query) = (target.clone(), query.to_owned());
-        let missed: Vec<_> = {
+        let (mut missed, coming) = {
+            // Under the lock, as changes are told under it: none is lost or told twice.
             let state = self.0.state.lock();
-            let newer = |object: &&Value| version(object) > from;
-            let objects = state.objects.iter().filter(|(path, _)| target.has(path)).map(|(_, object)| object);
-            let change = |object: &Value| Change {
-                collection: target.resource.clone(),
-                type_: "MODIFIED",
-                object: object.clone(),
-            };
-            objects.filter(newer).map(change).collect()
+            let changed = state.objects.iter().map(|(path, object)| Change::of(path, "MODIFIED", object.clone()));
+            let missed = changed.chain(state.removed.iter().cloned()).filter(|change| version(&change.object) > from);
+            (missed.collect::<Vec<_>>(), self.0.changes.subscribe())
         };
+        missed.sort_by_key(|change| version(&change.object));
         let fits = move |change: &Change| {
             change.collection == target.resource
                 && target
@@ -211,7 +212,7 @@ impl FakeApi {
                     .is_none_or(|namespace| change.object["metadata"]["namespace"] == **namespace)
                 && selects(&query, &change.object)
         };
-        let all = futures::stream::iter(missed).chain(changes(self.0.changes.subscribe()));
+        let all = futures::stream::iter(missed).chain(changes(coming));
         let lines = all.filter(move |change| std::future::ready(fits(change))).map(|change| {
             let line = json!({"type": change.type_, "object": change.object});
             Ok::<_, std::io::Error>(http_body::Frame::data(Bytes::from(format!("{line}\n"))))
