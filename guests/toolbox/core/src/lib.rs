@@ -19,8 +19,12 @@
 
 mod applets;
 mod context;
+mod edit;
+#[cfg(test)]
+mod fake;
 mod flags;
 pub mod host;
+mod shell;
 
 pub use applets::{names, run};
 pub use context::{Context, Output};

@@ -4,8 +4,12 @@
 //! subject share a file.
 
 mod basics;
+mod printf;
 mod processes;
 mod test;
+
+pub(crate) use basics::{Octal, unescape};
+pub(crate) use processes::signal;
 
 use crate::{
     Context,
@@ -38,8 +42,10 @@ static APPLETS: &[Applet] = &[
     applet("false", basics::no, "\n\nReturn an exit code of FALSE (1)"),
     applet("kill", processes::kill, "[-l] [-SIG] PID...\n\nSend a signal (default: TERM) to given PIDs"),
     applet("printenv", processes::printenv, "[VARIABLE]...\n\nPrint environment VARIABLEs"),
+    applet("printf", printf::printf, "FORMAT [ARG]...\n\nFormat and print ARGs according to FORMAT"),
     applet("ps", processes::ps, "[-o COL1,COL2=HEADER]\n\nShow list of processes"),
     applet("pwd", basics::pwd, "\n\nPrint the full name of the current directory"),
+    applet("sh", crate::shell::main, "[-aCefnuvxs] [-o OPTION] [-c SCRIPT | FILE] [ARG]...\n\nUnix shell interpreter"),
     applet(
         "sleep",
         basics::sleep,

@@ -1,0 +1,406 @@
+//! Builtins that are not special.
+
+use super::{Flow, Shell, Variable, input::read_line, parser::is_name, special};
+use crate::{Context, Output};
+use std::rc::Rc;
+
+type Ran = Result<u8, Flow>;
+type Builtin = fn(&mut Shell, &[String]) -> Ran;
+
+/// The special builtin of this name.
+pub fn special(name: &str) -> Option<Builtin> {
+    Some(match name {
+        ":" => special::colon,
+        "." | "source" => special::dot,
+        "break" => special::break_,
+        "continue" => special::continue_,
+        "eval" => special::eval,
+        // Run where its redirections stay.
+        "exec" => special::colon,
+        "exit" => special::exit,
+        "export" => special::export,
+        "readonly" => special::readonly,
+        "return" => special::return_,
+        "set" => special::set,
+        "shift" => special::shift,
+        "times" => special::times,
+        "trap" => special::trap,
+        "unset" => special::unset,
+        _ => return None,
+    })
+}
+
+/// The other builtin of this name.
+pub fn find(name: &str) -> Option<Builtin> {
+    Some(match name {
+        "cd" | "chdir" => cd,
+        "command" => command,
+        "fg" | "bg" => no_job_control,
+        "getopts" => getopts,
+        "hash" | "alias" | "unalias" => special::colon,
+        "jobs" => jobs,
+        "let" => let_,
+        "local" => local,
+        "read" => read,
+        "type" => type_,
+        "umask" => umask,
+        "wait" => wait,
+        "[" | "echo" | "false" | "kill" | "printf" | "pwd" | "test" | "true" => applet,
+        _ => return None,
+    })
+}
+
+pub fn is_builtin(name: &str) -> bool {
+    special(name).is_some() || find(name).is_some()
+}
+
+impl Shell {
+    /// Writes on the shell's standard output; the end of the shell when nobody reads.
+    pub(super) fn print(&mut self, text: &str) -> Result<(), Flow> {
+        match self.files.get(&1).map(|stdout| stdout.write(text.as_bytes())) {
+            Some(Err(crate::host::Errno::Pipe)) => Err(Flow::Exit(141)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A program of the toolbox, run in this process.
+fn applet(shell: &mut Shell, fields: &[String]) -> Ran {
+    let null = || shell.host.file_of(Vec::new());
+    let [stdin, stdout, stderr] = [0, 1, 2].map(|fd| shell.files.get(&fd).cloned().unwrap_or_else(null));
+    let mut context = Context {
+        host: Rc::clone(&shell.host),
+        arguments: fields.to_vec(),
+        environment: Vec::new(),
+        directory: shell.directory.clone(),
+        stdin,
+        stdout: Output::new(stdout),
+        stderr,
+    };
+    match crate::applets::run(&mut context) {
+        // Nobody reads: as the signal would end this process.
+        141 => Err(Flow::Exit(141)),
+        code => Ok(code),
+    }
+}
+
+fn cd(shell: &mut Shell, fields: &[String]) -> Ran {
+    let mut arguments: Vec<&String> = fields[1..].iter().collect();
+    arguments.retain(|argument| !matches!(argument.as_str(), "-L" | "-P" | "--"));
+    let home = shell.get("HOME").unwrap_or_else(|| "/".to_owned());
+    let target = match arguments.first().map(|target| target.as_str()) {
+        None => home,
+        Some("-") => match shell.get("OLDPWD") {
+            Some(old) => {
+                shell.print(&format!("{old}\n"))?;
+                old
+            }
+            None => {
+                shell.complain("cd: OLDPWD not set");
+                return Ok(2);
+            }
+        },
+        Some(target) => target.to_owned(),
+    };
+    let directory = shell.absolute(&target);
+    match std::fs::metadata(shell.host.path(&directory)) {
+        Ok(metadata) if metadata.is_dir() => {}
+        other => {
+            let why = other.map_or_else(|error| crate::context::reason(&error), |_| "Not a directory".to_owned());
+            shell.complain(&format!("cd: can't cd to {target}: {why}"));
+            return Ok(2);
+        }
+    }
+    let old = std::mem::replace(&mut shell.directory, directory.clone());
+    shell.assign("OLDPWD", &old)?;
+    shell.assign("PWD", &directory)?;
+    Ok(0)
+}
+
+fn describe(shell: &Shell, name: &str, short: bool) -> Option<String> {
+    let words = [
+        "if", "then", "else", "elif", "fi", "do", "done", "case", "esac", "while", "until", "for", "{", "}", "!", "in",
+    ];
+    Some(if words.contains(&name) {
+        if short { name.to_owned() } else { format!("{name} is a shell keyword") }
+    } else if shell.functions.contains_key(name) {
+        if short { name.to_owned() } else { format!("{name} is a function") }
+    } else if special(name).is_some() {
+        if short { name.to_owned() } else { format!("{name} is a special shell builtin") }
+    } else if find(name).is_some() {
+        if short { name.to_owned() } else { format!("{name} is a shell builtin") }
+    } else {
+        let resolved = shell.resolve(name)?;
+        let path = match resolved.as_slice() {
+            [_, script] => script.clone(),
+            _ if name.contains('/') => name.to_owned(),
+            _ => format!("/bin/{name}"),
+        };
+        if short { path } else { format!("{name} is {path}") }
+    })
+}
+
+fn type_(shell: &mut Shell, fields: &[String]) -> Ran {
+    let mut code = 0;
+    for name in &fields[1..] {
+        match describe(shell, name, false) {
+            Some(text) => shell.print(&format!("{text}\n"))?,
+            None => {
+                shell.print(&format!("{name}: not found\n"))?;
+                code = 127;
+            }
+        }
+    }
+    Ok(code)
+}
+
+fn command(shell: &mut Shell, fields: &[String]) -> Ran {
+    let mut rest = &fields[1..];
+    let mut show = None;
+    while let Some(flag) = rest.first().filter(|first| matches!(first.as_str(), "-v" | "-V" | "-p" | "--")) {
+        if flag != "-p" && flag != "--" {
+            show = Some(flag == "-v");
+        }
+        rest = &rest[1..];
+    }
+    let Some(name) = rest.first() else { return Ok(0) };
+    if let Some(short) = show {
+        return match describe(shell, name, short) {
+            Some(text) => shell.print(&format!("{text}\n")).map(|()| 0),
+            None => {
+                if !short {
+                    shell.complain(&format!("{name}: not found"));
+                }
+                Ok(127)
+            }
+        };
+    }
+    if name == "exec" {
+        return shell.exec(&rest[1..], &[]);
+    }
+    match special(name).or_else(|| find(name)) {
+        Some(builtin) => builtin(shell, rest),
+        None => shell.run_program(rest),
+    }
+}
+
+fn no_job_control(shell: &mut Shell, fields: &[String]) -> Ran {
+    shell.complain(&format!("{}: job control is not available", fields[0]));
+    Ok(1)
+}
+
+fn jobs(shell: &mut Shell, _: &[String]) -> Ran {
+    for (index, job) in shell.jobs.clone().iter().enumerate() {
+        let state = if job.poll().is_none() { "Running" } else { "Done" };
+        shell.print(&format!("[{}]+ {:>5} {state}\n", index + 1, job.pid()))?;
+    }
+    shell.jobs.retain(|job| job.poll().is_none());
+    Ok(0)
+}
+
+fn wait(shell: &mut Shell, fields: &[String]) -> Ran {
+    if fields.len() == 1 {
+        for job in std::mem::take(&mut shell.jobs) {
+            job.wait();
+        }
+        return Ok(0);
+    }
+    let mut code = 0;
+    for text in &fields[1..] {
+        let numbered = text.strip_prefix('%').and_then(|number| number.parse::<usize>().ok());
+        let position = match numbered {
+            Some(number) => number.checked_sub(1).filter(|index| *index < shell.jobs.len()),
+            None => shell.jobs.iter().position(|job| text.parse() == Ok(job.pid())),
+        };
+        code = match position {
+            Some(index) => shell.jobs.remove(index).wait(),
+            None => 127,
+        };
+    }
+    Ok(code)
+}
+
+fn let_(shell: &mut Shell, fields: &[String]) -> Ran {
+    let mut value = 0;
+    for expression in &fields[1..] {
+        value = super::arithmetic::evaluate(expression, shell).map_err(|message| shell.fatal(&message))?;
+    }
+    Ok(u8::from(value == 0))
+}
+
+fn local(shell: &mut Shell, fields: &[String]) -> Ran {
+    for argument in &fields[1..] {
+        let (name, value) =
+            argument.split_once('=').map_or((argument.as_str(), None), |(name, value)| (name, Some(value)));
+        if !is_name(name) {
+            return Err(shell.fatal(&format!("local: {name}: bad variable name")));
+        }
+        let before = shell.variables.get(name).cloned();
+        let Some(scope) = shell.locals.last_mut() else {
+            return Err(shell.fatal("local: not in a function"));
+        };
+        scope.push((name.to_owned(), before));
+        match value {
+            Some(value) => shell.assign(name, value)?,
+            None => drop(shell.variables.insert(name.to_owned(), Variable::default())),
+        }
+    }
+    Ok(0)
+}
+
+fn umask(shell: &mut Shell, fields: &[String]) -> Ran {
+    // There are no permission bits to mask.
+    if fields.len() == 1 { shell.print("0022\n").map(|()| 0) } else { Ok(0) }
+}
+
+fn read(shell: &mut Shell, fields: &[String]) -> Ran {
+    let mut raw = false;
+    let mut names = &fields[1..];
+    while let Some(flag) = names.first().filter(|first| first.len() > 1 && first.starts_with('-')) {
+        match flag.as_str() {
+            "-r" => raw = true,
+            "-p" => {
+                let prompt = names.get(1).cloned().unwrap_or_default();
+                let _ = shell.files.get(&2).map(|stderr| stderr.write(prompt.as_bytes()));
+                names = &names[1..];
+            }
+            "-s" => {}
+            _ => {
+                shell.complain(&format!("read: illegal option {flag}"));
+                return Ok(2);
+            }
+        }
+        names = names.get(1..).unwrap_or_default();
+    }
+    let Some(stdin) = shell.files.get(&0).cloned() else { return Ok(1) };
+    // Each character, and whether a backslash was before it.
+    let mut characters: Vec<(char, bool)> = Vec::new();
+    let ended = loop {
+        let line = read_line(&stdin);
+        let ended = line.ends_with('\n');
+        let mut escaped = false;
+        for character in line.trim_end_matches('\n').chars() {
+            if !raw && !escaped && character == '\\' {
+                escaped = true;
+            } else {
+                characters.push((character, escaped));
+                escaped = false;
+            }
+        }
+        if !escaped || !ended {
+            break ended;
+        }
+    };
+    let separators = shell.get("IFS").unwrap_or_else(|| " \t\n".to_owned());
+    let reply = ["REPLY".to_owned()];
+    let whole = names.is_empty();
+    let names = if whole { &reply[..] } else { names };
+    let values = if whole {
+        vec![characters.iter().map(|(character, _)| character).collect()]
+    } else {
+        split(&characters, &separators, names.len())
+    };
+    for (index, name) in names.iter().enumerate() {
+        let value = values.get(index).map_or("", String::as_str);
+        shell.assign(name, value)?;
+    }
+    Ok(u8::from(!ended))
+}
+
+/// At most `count` fields; the last has the rest of the line.
+fn split(characters: &[(char, bool)], separators: &str, count: usize) -> Vec<String> {
+    let separates =
+        |at: usize| characters.get(at).is_some_and(|(character, escaped)| !escaped && separators.contains(*character));
+    let blank = |at: usize| separates(at) && characters[at].0.is_whitespace();
+    let mut at = 0;
+    while blank(at) {
+        at += 1;
+    }
+    let mut end = characters.len();
+    while end > at && blank(end - 1) {
+        end -= 1;
+    }
+    let mut values = Vec::new();
+    while at < end && values.len() + 1 < count {
+        let start = at;
+        while at < end && !separates(at) {
+            at += 1;
+        }
+        values.push(characters[start..at].iter().map(|(character, _)| character).collect());
+        while at < end && blank(at) {
+            at += 1;
+        }
+        if at < end && separates(at) {
+            at += 1;
+            while at < end && blank(at) {
+                at += 1;
+            }
+        }
+    }
+    let mut rest = &characters[at.min(end)..end];
+    // One separator at the end belongs to the last field's end, if it is the only one.
+    if let Some(((last, false), before)) = rest.split_last()
+        && separators.contains(*last)
+        && !before.iter().any(|(character, escaped)| !escaped && separators.contains(*character))
+    {
+        rest = before;
+    }
+    values.push(rest.iter().map(|(character, _)| character).collect());
+    values
+}
+
+fn getopts(shell: &mut Shell, fields: &[String]) -> Ran {
+    let (Some(spec), Some(name)) = (fields.get(1), fields.get(2)) else {
+        return Err(shell.fatal("getopts: usage: getopts optstring var [arg]"));
+    };
+    let arguments = if fields.len() > 3 { fields[3..].to_vec() } else { shell.positional.clone() };
+    let index = shell.get("OPTIND").and_then(|text| text.parse::<usize>().ok()).unwrap_or(1).max(1);
+    let at = shell.getopts_at;
+    let argument = arguments.get(index - 1).cloned().unwrap_or_default();
+    let letters: Vec<char> = argument.chars().collect();
+    if at == 0 && (letters.len() < 2 || letters[0] != '-' || argument == "--") {
+        if argument == "--" {
+            shell.assign("OPTIND", &(index + 1).to_string())?;
+        }
+        shell.assign(name, "?")?;
+        return Ok(1);
+    }
+    let at = at.max(1);
+    let Some(letter) = letters.get(at).copied() else { return Ok(1) };
+    let silent = spec.starts_with(':');
+    let known = letter != ':' && spec.contains(letter);
+    let takes_value = known && spec.split_once(letter).is_some_and(|(_, after)| after.starts_with(':'));
+    let mut next = (index, at + 1);
+    if at + 1 >= letters.len() {
+        next = (index + 1, 0);
+    }
+    let mut found = letter;
+    shell.variables.remove("OPTARG");
+    if !known {
+        found = '?';
+        if silent {
+            shell.assign("OPTARG", &letter.to_string())?;
+        } else {
+            shell.complain(&format!("illegal option -{letter}"));
+        }
+    } else if takes_value {
+        let attached: String = letters[at + 1..].iter().collect();
+        let value = if attached.is_empty() { arguments.get(index).cloned() } else { Some(attached.clone()) };
+        next = (index + 1 + usize::from(attached.is_empty()), 0);
+        match value {
+            Some(value) => shell.assign("OPTARG", &value)?,
+            None if silent => {
+                found = ':';
+                shell.assign("OPTARG", &letter.to_string())?;
+            }
+            None => {
+                found = '?';
+                shell.complain(&format!("no arg for -{letter} option"));
+            }
+        }
+    }
+    shell.assign("OPTIND", &next.0.to_string())?;
+    shell.getopts_at = next.1;
+    shell.assign(name, &found.to_string())?;
+    Ok(0)
+}
