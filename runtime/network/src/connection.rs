@@ -4,7 +4,12 @@
 //! through the `try_` and `poll_` methods. It never retries or times out: bytes
 //! cannot be lost in memory.
 
-use crate::{budget::Budget, half::Half, pod::FlowGuard};
+use crate::{
+    budget::Budget,
+    half::Half,
+    handover::{Inlet, Orphan},
+    leases::FlowGuard,
+};
 use bytes::Bytes;
 use std::{
     io,
@@ -32,9 +37,16 @@ pub(crate) enum Side {
 }
 
 impl Flow {
-    /// A flow whose ends charge what they write to these; `None` is the host.
-    pub fn new(client: Option<Arc<Budget>>, server: Option<Arc<Budget>>) -> Self {
-        Self { from_client: Half::charged_to(client), from_server: Half::charged_to(server) }
+    /// A flow whose client charges what it writes to `client`; `None` is the
+    /// host. So is the server until [`Pod::admit`](crate::pod::Pod::admit) names one.
+    pub fn new(client: Option<Arc<Budget>>) -> Self {
+        Self { from_client: Half::charged_to(client), from_server: Half::charged_to(None) }
+    }
+
+    /// Whether no server has read or written anything, and both ends are there
+    /// to be joined anew.
+    pub fn is_untouched(&self) -> bool {
+        self.from_client.is_unread() && self.from_server.is_unwritten()
     }
 
     pub fn outgoing(&self, side: Side) -> &Half {
@@ -65,16 +77,40 @@ struct End {
     local: SocketAddr,
     peer: SocketAddr,
     /// `None` for the host's end.
-    _guard: Option<FlowGuard>,
+    guard: Option<FlowGuard>,
+    /// Of a server's end that was reached through a virtual address.
+    inlet: Option<Inlet>,
 }
 
 impl End {
+    /// Whether its server is going and has not touched it: then dropping it
+    /// hands the flow over to another server instead of closing it.
+    fn is_deserted(&self) -> bool {
+        self.inlet.as_ref().is_some_and(Inlet::is_closed) && self.flow.is_untouched()
+    }
+
     fn incoming(&self) -> &Half {
         self.flow.incoming(self.side)
     }
 
     fn outgoing(&self) -> &Half {
         self.flow.outgoing(self.side)
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let deserted = self.is_deserted();
+        let (Some(inlet), Some(guard)) = (self.inlet.take(), self.guard.take()) else { return };
+        if deserted {
+            let network = guard.network();
+            drop(guard); // so that closing the pod no longer resets the flow
+            network.hand_over(Orphan::new(self.flow.clone(), inlet, self.peer));
+        } else {
+            // A half that was dropped while the end was deserted is still open.
+            self.incoming().stop_reading();
+            self.outgoing().finish();
+        }
     }
 }
 
@@ -109,8 +145,29 @@ impl Connection {
         peer: SocketAddr,
         guard: Option<FlowGuard>,
     ) -> Self {
-        let end = Arc::new(End { flow, side, local, peer, _guard: guard });
+        Self::of(End { flow, side, local, peer, guard, inlet: None })
+    }
+
+    /// The server's end of `flow`, which came in through `inlet`.
+    pub(crate) fn of_server(
+        flow: Arc<Flow>,
+        local: SocketAddr,
+        peer: SocketAddr,
+        guard: FlowGuard,
+        inlet: Option<Inlet>,
+    ) -> Self {
+        Self::of(End { flow, side: Side::Server, local, peer, guard: Some(guard), inlet })
+    }
+
+    fn of(end: End) -> Self {
+        let end = Arc::new(end);
         Self { reader: ReadHalf { end: end.clone() }, writer: WriteHalf { end } }
+    }
+
+    /// Whether another server could have its flow: dropping it hands that over
+    /// once its listener is closed.
+    pub(crate) fn is_movable(&self) -> bool {
+        self.reader.end.inlet.is_some() && self.reader.end.flow.is_untouched()
     }
 
     /// The address of this end.
@@ -210,13 +267,17 @@ impl WriteHalf {
 
 impl Drop for ReadHalf {
     fn drop(&mut self) {
-        self.end.incoming().stop_reading();
+        if !self.end.is_deserted() {
+            self.end.incoming().stop_reading();
+        }
     }
 }
 
 impl Drop for WriteHalf {
     fn drop(&mut self) {
-        self.end.outgoing().finish();
+        if !self.end.is_deserted() {
+            self.end.outgoing().finish();
+        }
     }
 }
 

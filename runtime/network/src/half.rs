@@ -45,8 +45,6 @@ const TAIL_BYTES_MIN: usize = 512;
 #[derive(Default)]
 pub(crate) struct Half {
     state: Mutex<State>,
-    /// Of the pod that writes; `None` when the host does.
-    budget: Option<Arc<Budget>>,
 }
 
 #[derive(Default)]
@@ -57,6 +55,12 @@ struct State {
     /// Sum of the above.
     bytes: usize,
     end: End,
+    /// Whether anything was ever written.
+    written: bool,
+    /// Whether anything was ever read.
+    read: bool,
+    /// Of the pod that writes; `None` when the host does.
+    budget: Option<Arc<Budget>>,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -76,7 +80,25 @@ enum End {
 impl Half {
     /// An empty half whose bytes are charged to `budget`.
     pub fn charged_to(budget: Option<Arc<Budget>>) -> Self {
-        Self { state: Mutex::default(), budget }
+        Self { state: Mutex::new(State { budget, ..State::default() }) }
+    }
+
+    /// Charges what is written from now on to `budget`. Call it while nothing is
+    /// queued.
+    pub fn charge_to(&self, budget: Arc<Budget>) {
+        self.state.lock().budget = Some(budget);
+    }
+
+    /// Whether another reader would miss nothing.
+    pub fn is_unread(&self) -> bool {
+        let state = self.state.lock();
+        !state.read && matches!(state.end, End::Open | End::Finished)
+    }
+
+    /// Whether another writer could begin.
+    pub fn is_unwritten(&self) -> bool {
+        let state = self.state.lock();
+        !state.written && state.end == End::Open
     }
 
     /// Up to `bytes_max` bytes; no bytes at the end of the stream.
@@ -89,7 +111,6 @@ impl Half {
             return Ok(Bytes::new());
         }
         let chunk = state.take_chunk(bytes_max);
-        self.give_back(chunk.len());
         let writer = state.writer_to_wake();
         drop(state);
         wake(writer);
@@ -107,7 +128,6 @@ impl Half {
         }
         while buffer.remaining() > 0 && state.bytes > 0 {
             let chunk = state.take_chunk(buffer.remaining());
-            self.give_back(chunk.len());
             buffer.put_slice(&chunk);
         }
         let writer = state.writer_to_wake();
@@ -131,13 +151,13 @@ impl Half {
     /// # Errors
     /// `BrokenPipe` after either role closed, `ConnectionReset`.
     pub fn writable(&self) -> io::Result<usize> {
-        self.state.lock().free(self.window())
+        self.state.lock().free()
     }
 
     /// Whether a write would give something: progress or an error.
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
-        if !matches!(state.free(self.window()), Ok(0)) {
+        if !matches!(state.free(), Ok(0)) {
             return Poll::Ready(());
         }
         remember(&mut state.writer, cx);
@@ -172,7 +192,7 @@ impl Half {
 
     fn append(&self, wanted: usize, push: impl FnOnce(&mut State, usize)) -> io::Result<usize> {
         let mut state = self.state.lock();
-        let free = state.free(self.window())?;
+        let free = state.free()?;
         if wanted == 0 {
             return Ok(0);
         }
@@ -182,7 +202,8 @@ impl Half {
         let taken = wanted.min(free);
         push(&mut state, taken);
         state.bytes += taken;
-        if let Some(budget) = &self.budget {
+        state.written = true;
+        if let Some(budget) = &state.budget {
             budget.take(taken);
         }
         let reader = state.reader.take();
@@ -206,7 +227,7 @@ impl Half {
             if state.end != End::Reset {
                 state.end = End::Unread;
             }
-            self.give_back(state.discard());
+            state.discard();
         });
     }
 
@@ -214,23 +235,13 @@ impl Half {
     pub fn reset(&self) {
         self.close(|state| {
             state.end = End::Reset;
-            self.give_back(state.discard());
+            state.discard();
         });
     }
 
     /// Bytes written and not yet read.
     pub fn queued(&self) -> usize {
         self.state.lock().bytes
-    }
-
-    fn window(&self) -> usize {
-        self.budget.as_ref().map_or(HALF_BYTES_MAX, |budget| budget.window())
-    }
-
-    fn give_back(&self, bytes: usize) {
-        if let Some(budget) = &self.budget {
-            budget.give_back(bytes);
-        }
     }
 
     fn close(&self, change: impl FnOnce(&mut State)) {
@@ -254,7 +265,8 @@ impl State {
         }
     }
 
-    fn free(&self, window: usize) -> io::Result<usize> {
+    fn free(&self) -> io::Result<usize> {
+        let window = self.budget.as_ref().map_or(HALF_BYTES_MAX, |budget| budget.window());
         match self.end {
             End::Open => Ok(window.saturating_sub(self.bytes)),
             End::Finished | End::Unread => Err(io::ErrorKind::BrokenPipe.into()),
@@ -274,7 +286,15 @@ impl State {
             false => front.split_to(bytes_max),
         };
         self.bytes -= chunk.len();
+        self.read = true;
+        self.give_back(chunk.len());
         chunk
+    }
+
+    fn give_back(&self, bytes: usize) {
+        if let Some(budget) = &self.budget {
+            budget.give_back(bytes);
+        }
     }
 
     fn push_small(&mut self, data: &[u8]) {
@@ -298,11 +318,12 @@ impl State {
         }
     }
 
-    /// Empties the queue; says how many bytes that were.
-    fn discard(&mut self) -> usize {
+    /// Empties the queue.
+    fn discard(&mut self) {
         self.chunks = VecDeque::new();
         self.tail = BytesMut::new();
-        std::mem::take(&mut self.bytes)
+        let bytes = std::mem::take(&mut self.bytes);
+        self.give_back(bytes);
     }
 
     fn writer_to_wake(&mut self) -> Option<Waker> {

@@ -13,8 +13,8 @@
 //!  Connection ◀════ Half (256 KiB) ══ Half (256 KiB) ════▶ Connection
 //! ```
 //!
-//! Reading order: half, budget, connection, ports, address, tcp, udp, pod, [`services`],
-//! [`rule`], egress, switch, [`names`], netstat.
+//! Reading order: half, budget, connection, ports, address, leases, tcp, udp, pod, [`services`],
+//! [`rule`], egress, switch, handover, [`names`], netstat.
 //!
 //! Invariants: an address has one pod; a port of an address has one holder; a
 //! direction never holds more than [`HALF_BYTES_MAX`] bytes; no lock is shared
@@ -26,6 +26,8 @@ mod budget;
 mod connection;
 mod egress;
 mod half;
+mod handover;
+mod leases;
 pub mod names;
 mod netstat;
 mod pod;
@@ -48,6 +50,7 @@ pub use tcp::{BACKLOG_MAX, TcpListener, TcpSocket};
 pub use udp::{DATAGRAM_BYTES_MAX, Datagram, UdpSocket};
 
 use address::Range;
+use handover::WaitingRoom;
 use ipnet::{IpNet, Ipv4Net};
 use names::Names;
 use parking_lot::{Mutex, RwLock};
@@ -128,6 +131,7 @@ struct Shared {
     egress: Option<Egress>,
     limits: Limits,
     host_port: AtomicU16,
+    waiting_room: WaitingRoom,
 }
 
 impl Network {
@@ -144,6 +148,7 @@ impl Network {
             egress,
             limits,
             host_port: AtomicU16::new(0),
+            waiting_room: WaitingRoom::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -197,6 +202,7 @@ impl Network {
     /// Replaces all virtual addresses.
     pub fn set_services(&self, table: ServiceTable) {
         self.shared.services.replace(table);
+        self.settle();
     }
 
     /// The virtual addresses in force.

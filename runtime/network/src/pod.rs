@@ -9,10 +9,12 @@ use crate::{
     Limits, Network, address,
     budget::Budget,
     connection::{Connection, Flow, Side},
+    handover::{Inlet, SETTLES, Via},
+    leases::{FlowGuard, PortLease, SocketSlot},
     names::Resolver,
     ports::{Ports, Scope},
     switch::{Connect, Origin},
-    tcp::{Backlog, TcpListener, TcpSocket},
+    tcp::{Backlog, TcpListener, TcpSocket, wake},
     udp::{Inbox, UdpSocket},
 };
 use ipnet::Ipv4Net;
@@ -25,7 +27,9 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    task::Waker,
 };
+use tokio::time::Instant;
 
 /// What a pod is called and how it looks names up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,6 +81,7 @@ impl PodPort {
     /// The same pod for one of those that share it (a container), which can be
     /// told to stop listening without the others.
     pub fn member(&self) -> Self {
+        self.pod().unsettle(); // it will listen soon, if it does
         let number = self.pod().members.fetch_add(1, Ordering::Relaxed);
         Self { owner: self.owner.clone(), user: User::Member(number) }
     }
@@ -159,8 +164,10 @@ impl PodPort {
     }
 
     /// Closes the listeners of this [`PodPort::member`], or of all: their owners
-    /// wake with `ConnectionAborted`. Open connections go on. The polite first
-    /// step of stopping a pod. Whether there was one to close.
+    /// get what waits there, then `ConnectionAborted`. Open connections go on;
+    /// those that came through a service and that no server has touched go to
+    /// another of its backends. The polite first step of stopping a pod. Whether
+    /// there was one to close.
     pub fn stop_listening(&self) -> bool {
         self.pod().stop_listening(self.user)
     }
@@ -181,18 +188,20 @@ pub(crate) struct Pod {
     pub udp: Mutex<Ports<Inbox>>,
     /// Bytes written by this pod and not yet read by its peers.
     pub budget: Arc<Budget>,
-    flows: Mutex<Flows>,
-    sockets: AtomicUsize,
+    pub flows: Mutex<Flows>,
+    pub sockets: AtomicUsize,
     members: AtomicU64,
-    sockets_max: usize,
+    pub sockets_max: usize,
     closed: AtomicBool,
+    /// When a user came, or a listener went.
+    unsettled_at: Mutex<Instant>,
 }
 
 /// Open flows by a number of their own.
 #[derive(Default)]
-struct Flows {
+pub(crate) struct Flows {
     next: u64,
-    open: HashMap<u64, OpenFlow>,
+    pub open: HashMap<u64, OpenFlow>,
 }
 
 /// One end of an open flow, for closing and listing.
@@ -219,6 +228,7 @@ impl Pod {
             members: AtomicU64::new(0),
             sockets_max,
             closed: AtomicBool::new(false),
+            unsettled_at: Mutex::new(Instant::now()),
         }
     }
 
@@ -246,33 +256,47 @@ impl Pod {
     /// end, which the caller owns alone.
     ///
     /// # Errors
-    /// `ConnectionRefused` when nobody listens there, the backlog is full, or
-    /// the pod has no socket left.
+    /// As [`Pod::admit`].
     pub fn accept_from(self: &Arc<Self>, from: SocketAddr, to: SocketAddr) -> io::Result<Connection> {
-        let flow = self.deliver(from, None, to)?;
+        let flow = Arc::new(Flow::new(None));
+        self.admit(&flow, from, to, None)?;
         Ok(Connection::new(flow, Side::Client, from, to, None))
     }
 
-    /// Queues the server's end of a new flow at the listener for `to`. What the
-    /// client writes is charged to `client`.
+    /// Queues the server's end of `flow` at the listener for `to`. `via` is the
+    /// service that sent it here, if one did.
     ///
     /// # Errors
-    /// As [`Pod::accept_from`].
-    pub fn deliver(
+    /// `ConnectionRefused` when nobody listens there, the backlog is full, or
+    /// the pod has no socket left; `NetworkDown` when it has been closed. The
+    /// flow is then as it was.
+    pub fn admit(
         self: &Arc<Self>,
+        flow: &Arc<Flow>,
         from: SocketAddr,
-        client: Option<Arc<Budget>>,
         to: SocketAddr,
-    ) -> io::Result<Arc<Flow>> {
+        via: Option<Via>,
+    ) -> io::Result<()> {
         let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
         let scope = self.scope(to.ip())?;
         let backlog = self.tcp.lock().find(scope, to.port()).ok_or_else(refused)?;
         let slot = SocketSlot::take(self).map_err(|_| refused())?;
-        let flow = Arc::new(Flow::new(client, Some(self.budget.clone())));
-        let guard = self.register(&flow, Side::Server, to, from, slot, None)?;
-        let server = Connection::new(flow.clone(), Side::Server, to, from, Some(guard));
-        backlog.push(server).map_err(|_| refused())?;
-        Ok(flow)
+        flow.outgoing(Side::Server).charge_to(self.budget.clone());
+        let guard = self.register(flow, Side::Server, to, from, slot, None)?;
+        let inlet = via.map(|via| Inlet::new(via, backlog.clone()));
+        let queued = backlog.push_with(|| Connection::of_server(flow.clone(), to, from, guard, inlet));
+        if queued { Ok(()) } else { Err(refused()) }
+    }
+
+    /// Says that its listeners are changing.
+    pub fn unsettle(&self) {
+        *self.unsettled_at.lock() = Instant::now();
+    }
+
+    /// Whether a refusal may be of the moment only: the tables of services are a
+    /// little behind a pod that starts or ends.
+    pub fn is_unsettled(&self) -> bool {
+        self.check_open().is_err() || self.unsettled_at.lock().elapsed() < SETTLES
     }
 
     /// Makes `flow` one that ends with this pod.
@@ -295,7 +319,7 @@ impl Pod {
         let id = flows.next;
         flows.next += 1;
         flows.open.insert(id, OpenFlow { flow: flow.clone(), side, local, peer });
-        Ok(FlowGuard { pod: self.clone(), id, _slot: slot, _port: port })
+        Ok(FlowGuard::new(self.clone(), id, slot, port))
     }
 
     /// Calls `visit` for each open flow.
@@ -324,9 +348,18 @@ impl Pod {
     }
 
     fn stop_listening(&self, user: User) -> bool {
+        let acceptors = self.close_listeners(user);
+        let any = !acceptors.is_empty();
+        acceptors.into_iter().for_each(wake);
+        any
+    }
+
+    /// Closes those of `user`; what waits for each of them is to be woken.
+    fn close_listeners(&self, user: User) -> Vec<Option<Waker>> {
+        self.unsettle();
         let listening: Vec<_> = self.tcp.lock().receivers().map(|(_, _, backlog)| backlog.clone()).collect();
         let own = listening.iter().filter(|backlog| user == User::Pod || backlog.user == user);
-        own.map(|backlog| backlog.abort()).count() > 0
+        own.map(|backlog| backlog.close()).collect()
     }
 
     fn close(&self) {
@@ -334,84 +367,14 @@ impl Pod {
             return;
         }
         self.network.detach(self);
+        let acceptors = self.close_listeners(User::Pod);
         // Connections first: a guest woken by its listener might close them in
         // order before they are reset, and peers would take that for the end.
         let open: Vec<_> = self.flows.lock().open.values().map(|open| open.flow.clone()).collect();
         open.iter().for_each(|flow| flow.reset());
-        self.stop_listening(User::Pod);
+        acceptors.into_iter().for_each(wake);
         let inboxes: Vec<_> = self.udp.lock().receivers().map(|(_, _, inbox)| inbox.clone()).collect();
         inboxes.iter().for_each(|inbox| inbox.abort());
-    }
-}
-
-/// One of the sockets a pod may have.
-pub(crate) struct SocketSlot {
-    pod: Arc<Pod>,
-}
-
-impl SocketSlot {
-    /// # Errors
-    /// `QuotaExceeded` at the pod's limit.
-    pub fn take(pod: &Arc<Pod>) -> io::Result<Self> {
-        let below = |count| (count < pod.sockets_max).then_some(count + 1);
-        pod.sockets
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, below)
-            .map_err(|_| io::Error::from(io::ErrorKind::QuotaExceeded))?;
-        Ok(Self { pod: pod.clone() })
-    }
-}
-
-impl Drop for SocketSlot {
-    fn drop(&mut self) {
-        self.pod.sockets.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A TCP port held until dropped.
-pub(crate) struct PortLease {
-    pub pod: Arc<Pod>,
-    pub scope: Scope,
-    pub port: u16,
-}
-
-impl PortLease {
-    /// Holds `port`, or any when it is 0.
-    ///
-    /// # Errors
-    /// `AddrInUse`, `NetworkDown`.
-    pub fn take(pod: &Arc<Pod>, scope: Scope, port: u16) -> io::Result<Self> {
-        pod.check_open()?;
-        let port = pod.tcp.lock().hold(scope, port)?;
-        Ok(Self { pod: pod.clone(), scope, port })
-    }
-
-    /// The address as a program asking for its own sees it.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.pod.local_addr(self.scope, self.port)
-    }
-}
-
-impl Drop for PortLease {
-    fn drop(&mut self) {
-        let backlog = self.pod.tcp.lock().release(self.scope, self.port);
-        if let Some(backlog) = backlog {
-            backlog.abort();
-        }
-    }
-}
-
-/// What a pod's end of a flow holds: registration, socket, port.
-pub(crate) struct FlowGuard {
-    pod: Arc<Pod>,
-    id: u64,
-    _slot: SocketSlot,
-    _port: Option<PortLease>,
-}
-
-impl Drop for FlowGuard {
-    fn drop(&mut self) {
-        let open = self.pod.flows.lock().open.remove(&self.id);
-        drop(open); // outside the lock: it may be the last owner of queued bytes
     }
 }
 

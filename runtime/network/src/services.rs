@@ -135,18 +135,26 @@ impl Services {
         table.get(protocol, to).is_some_and(|backends| backends.endpoints.contains(&endpoint))
     }
 
-    /// The real address for `to`: itself when it is not virtual.
+    /// The real address for `to`: itself when it is not virtual, else one of its
+    /// endpoints that is not among `tried`.
     ///
     /// # Errors
     /// `ConnectionRefused` for a virtual address with no such port or no
     /// endpoint (as kube-proxy rejects both).
-    pub fn route(&self, protocol: Protocol, client: Client, to: SocketAddr) -> io::Result<SocketAddr> {
+    pub fn route(
+        &self,
+        protocol: Protocol,
+        client: Client,
+        to: SocketAddr,
+        tried: &[SocketAddr],
+    ) -> io::Result<SocketAddr> {
         let table = self.table();
         if !table.addresses.contains(&to.ip()) {
             return Ok(to);
         }
         let backends = table.get(protocol, to).ok_or(io::ErrorKind::ConnectionRefused)?;
-        let endpoints = reachable(backends, client);
+        let mut endpoints = reachable(backends, client);
+        endpoints.retain(|endpoint| !tried.contains(endpoint));
         let Affinity::ClientIp(timeout) = backends.affinity else { return self.pick(&endpoints) };
         self.stick((protocol, to, client.address), &endpoints, timeout)
     }
@@ -216,7 +224,7 @@ mod tests {
     }
 
     fn route(services: &Services, client: Client, to: &str) -> Result<SocketAddr, io::ErrorKind> {
-        services.route(Protocol::Tcp, client, address(to)).map_err(|error| error.kind())
+        services.route(Protocol::Tcp, client, address(to), &[]).map_err(|error| error.kind())
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! One flow is opened in this order: virtual address to endpoint (`services.rs`),
 //! the rule in force (`rule.rs`), the pod that has the address, its listener.
+//! A backend that refuses is passed over for another one (`handover.rs` says why).
 //! An address that is nobody's goes to the egress, if there is one. Only opening
 //! passes here; the bytes of a flow touch nothing but its two halves.
 
@@ -9,7 +10,8 @@ use crate::{
     Network,
     budget::Budget,
     connection::{Connection, Flow, Side},
-    pod::{PortLease, SocketSlot},
+    handover::{SETTLES, Via},
+    leases::{PortLease, SocketSlot},
     ports::Scope,
     rule::{PacketInfo, Verdict},
     services::{Client, Protocol},
@@ -22,6 +24,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use tokio::time::Instant;
 
 /// After this long a connection whose opening is dropped gives up (Linux's six
 /// retries of a SYN).
@@ -51,6 +54,14 @@ struct Source {
     pod: Option<(SocketSlot, PortLease)>,
 }
 
+/// What came of asking the backends of a service.
+enum Attempt {
+    /// This.
+    Ended(Connect),
+    /// All refused, and some perhaps only for now.
+    Unsettled(Source, io::Error),
+}
+
 impl Source {
     fn budget(&self) -> Option<Arc<Budget>> {
         self.pod.as_ref().map(|(_, lease)| lease.pod.budget.clone())
@@ -66,20 +77,98 @@ impl Network {
     fn start(&self, origin: Origin, to: SocketAddr) -> io::Result<Connect> {
         let to = destination(to)?;
         let source = self.source(origin, to)?;
-        let endpoint = self.shared.services.route(Protocol::Tcp, source.client, to)?;
-        let packet = PacketInfo { protocol: Protocol::Tcp, from: source.local, to: endpoint };
-        let network = self.clone();
-        Ok(match self.shared.rules.judge(&packet) {
-            Verdict::Pass => self.link(source, to, endpoint),
-            Verdict::Delay(delay) => Connect::waiting(async move {
-                tokio::time::sleep(delay).await;
-                network.link(source, to, endpoint).await
-            }),
-            Verdict::Drop => Connect::waiting(async {
-                tokio::time::sleep(CONNECT_TIMEOUT).await;
-                Err(io::ErrorKind::TimedOut.into())
-            }),
+        if self.shared.services.is_virtual(to.ip()) {
+            return Ok(self.open_service(source, to));
+        }
+        Ok(match self.judge(&source, to) {
+            Verdict::Pass => self.link(source, to, to),
+            held_up => self.hold_up(held_up, source, to, to),
         })
+    }
+
+    /// What the rule in force says of a connection to a real address.
+    fn judge(&self, source: &Source, to: SocketAddr) -> Verdict {
+        self.shared.rules.judge(&PacketInfo { protocol: Protocol::Tcp, from: source.local, to })
+    }
+
+    /// Carries a verdict out that is not to pass.
+    fn hold_up(&self, verdict: Verdict, source: Source, to: SocketAddr, endpoint: SocketAddr) -> Connect {
+        let network = self.clone();
+        Connect::waiting(async move {
+            let Verdict::Delay(delay) = verdict else {
+                tokio::time::sleep(CONNECT_TIMEOUT).await;
+                return Err(io::ErrorKind::TimedOut.into());
+            };
+            tokio::time::sleep(delay).await;
+            network.link(source, to, endpoint).await
+        })
+    }
+
+    /// Opens a flow to a backend of a service. One that refuses is passed over
+    /// for another; when that leaves none and the tables may be behind, it waits
+    /// for them, no longer than [`SETTLES`].
+    fn open_service(&self, source: Source, to: SocketAddr) -> Connect {
+        let mut source = match self.try_backends(source, to) {
+            Attempt::Ended(connect) => return connect,
+            Attempt::Unsettled(source, _) => source,
+        };
+        let (network, until) = (self.clone(), Instant::now() + SETTLES);
+        Connect::waiting(async move {
+            loop {
+                // Before the attempt, so that no change is missed.
+                let settled = network.shared.waiting_room.settled();
+                let error = match network.try_backends(source, to) {
+                    Attempt::Ended(connect) => return connect.await,
+                    Attempt::Unsettled(back, error) => {
+                        source = back;
+                        error
+                    }
+                };
+                if tokio::time::timeout_at(until, settled).await.is_err() {
+                    return Err(error);
+                }
+            }
+        })
+    }
+
+    /// Asks each backend of a service at most once.
+    fn try_backends(&self, source: Source, to: SocketAddr) -> Attempt {
+        let (mut tried, mut refusal, mut unsettled) = (Vec::new(), None, false);
+        loop {
+            let endpoint = match self.shared.services.route(Protocol::Tcp, source.client, to, &tried) {
+                Ok(endpoint) => endpoint,
+                Err(none_left) => {
+                    let error = refusal.unwrap_or(none_left);
+                    return if unsettled {
+                        Attempt::Unsettled(source, error)
+                    } else {
+                        Attempt::Ended(Connect::done(Err(error)))
+                    };
+                }
+            };
+            match self.judge(&source, endpoint) {
+                Verdict::Pass => {}
+                held_up => return Attempt::Ended(self.hold_up(held_up, source, to, endpoint)),
+            }
+            let Some(pod) = self.find(endpoint.ip()) else {
+                if !self.is_inside(endpoint.ip()) {
+                    return Attempt::Ended(self.link(source, to, endpoint));
+                }
+                unsettled = true; // the service has it still, and the pod is gone
+                refusal = Some(io::ErrorKind::HostUnreachable.into());
+                tried.push(endpoint);
+                continue;
+            };
+            let flow = Arc::new(Flow::new(source.budget()));
+            match pod.admit(&flow, source.local, endpoint, Some(Via { client: source.client, to })) {
+                Ok(()) => return Attempt::Ended(Connect::done(client_end(source, flow, to))),
+                Err(error) => {
+                    unsettled |= pod.is_unsettled();
+                    refusal = Some(error);
+                }
+            }
+            tried.push(endpoint);
+        }
     }
 
     /// Settles the local address: loopback to loopback, else the pod's own.
@@ -116,8 +205,9 @@ impl Network {
         };
         match (pod, &self.shared.egress) {
             (Some(pod), _) => {
-                let flow = pod.deliver(source.local, source.budget(), endpoint);
-                Connect::done(flow.and_then(|flow| client_end(source, flow, to)))
+                let flow = Arc::new(Flow::new(source.budget()));
+                let admitted = pod.admit(&flow, source.local, endpoint, None);
+                Connect::done(admitted.and_then(|()| client_end(source, flow, to)))
             }
             (None, _) if self.is_inside(endpoint.ip()) => Connect::done(Err(io::ErrorKind::HostUnreachable.into())),
             (None, None) => Connect::done(Err(io::ErrorKind::NetworkUnreachable.into())),
@@ -125,7 +215,7 @@ impl Network {
                 let (egress, dial) = (egress.clone(), egress.dial(endpoint));
                 Connect::waiting(async move {
                     let far = dial.await?;
-                    let (flow, local) = (Arc::new(Flow::new(source.budget(), None)), source.local);
+                    let (flow, local) = (Arc::new(Flow::new(source.budget())), source.local);
                     let near = Connection::new(flow.clone(), Side::Server, endpoint, local, None);
                     let client = client_end(source, flow, to)?;
                     egress.carry(near, far);

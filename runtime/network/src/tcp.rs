@@ -6,7 +6,8 @@
 
 use crate::{
     connection::Connection,
-    pod::{Pod, PortLease, SocketSlot, User},
+    leases::{PortLease, SocketSlot},
+    pod::{Pod, User},
 };
 use parking_lot::Mutex;
 use std::{
@@ -67,6 +68,7 @@ impl TcpSocket {
         // After becoming visible: a pod that closes either saw the listener
         // and aborts it, or had set its flag before this looks.
         self.pod.check_open()?;
+        self.pod.network.settle();
         Ok(TcpListener { queue, lease, _slot: self.slot })
     }
 }
@@ -138,20 +140,23 @@ impl Backlog {
         Self { user, state: Mutex::new(state) }
     }
 
-    /// Queues a connection, or gives it back when there is no room or nobody to
-    /// accept it.
-    pub fn push(&self, connection: Connection) -> Result<(), Connection> {
+    /// Queues a connection, which is made only when there is room and somebody
+    /// to accept it. Whether it was.
+    pub fn push_with(&self, connection: impl FnOnce() -> Connection) -> bool {
         let mut state = self.state.lock();
         if state.aborted || state.waiting.len() >= state.max {
-            return Err(connection);
+            return false;
         }
-        state.waiting.push_back(connection);
+        state.waiting.push_back(connection());
         let acceptor = state.acceptor.take();
         drop(state);
-        if let Some(acceptor) = acceptor {
-            acceptor.wake();
-        }
-        Ok(())
+        wake(acceptor);
+        true
+    }
+
+    /// Whether nothing comes in any more.
+    pub fn is_closed(&self) -> bool {
+        self.state.lock().aborted
     }
 
     fn pop(&self) -> io::Result<Connection> {
@@ -181,16 +186,33 @@ impl Backlog {
         self.state.lock().waiting.len()
     }
 
-    /// Wakes the acceptor for the last time and resets what waits.
-    pub fn abort(&self) {
+    /// Lets nothing more in. What waits and came through a service goes to
+    /// another of its backends; the rest may still be accepted. Gives the
+    /// acceptor, to be woken.
+    pub fn close(&self) -> Option<Waker> {
         let mut state = self.state.lock();
         state.aborted = true;
         let waiting = std::mem::take(&mut state.waiting);
+        let (movable, rest): (VecDeque<_>, VecDeque<_>) = waiting.into_iter().partition(|waiting| waiting.is_movable());
+        state.waiting = rest;
         let acceptor = state.acceptor.take();
         drop(state);
+        drop(movable); // outside the lock: each asks whether this is closed
+        acceptor
+    }
+
+    /// Lets nothing more in and nothing more be accepted: what waits goes to
+    /// another backend or is reset.
+    pub fn abort(&self) {
+        wake(self.close());
+        let waiting = std::mem::take(&mut self.state.lock().waiting);
         waiting.into_iter().for_each(Connection::reset);
-        if let Some(acceptor) = acceptor {
-            acceptor.wake();
-        }
+    }
+}
+
+/// Wakes outside the lock.
+pub(crate) fn wake(acceptor: Option<Waker>) {
+    if let Some(acceptor) = acceptor {
+        acceptor.wake();
     }
 }

@@ -7,7 +7,8 @@
 
 use crate::{
     Network,
-    pod::{Pod, SocketSlot},
+    leases::SocketSlot,
+    pod::Pod,
     ports::Scope,
     rule::{PacketInfo, Verdict},
     services::{Client, Protocol},
@@ -195,7 +196,7 @@ impl UdpSocket {
             Some(known) => known.endpoint,
             None => {
                 let client = Client { address: pod.address, node: Some(pod.node) };
-                services.route(Protocol::Udp, client, to)?
+                services.route(Protocol::Udp, client, to, &[])?
             }
         };
         make_room(&mut conversations, to, now);
