@@ -8,7 +8,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client,
-    api::{Patch, PatchParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -86,6 +86,31 @@ impl Writer {
             let series = Series { event, message: message.to_owned(), count: 1 };
             self.failures.lock().insert(pod.uid.0.clone(), series);
         }
+    }
+
+    /// Says where room is made for `pod`.
+    pub async fn nominate(&self, pod: &PodInfo, node: &str) {
+        let body = json!({"metadata": {"uid": pod.uid.0}, "status": {"nominatedNodeName": node}});
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace);
+        log("nominate", pod, pods.patch_status(&pod.name, &merge_params(), &Patch::Strategic(&body)).await);
+    }
+
+    /// Makes `victim` leave `node` for `pod`.
+    pub async fn evict(&self, pod: &PodInfo, victim: &PodInfo, node: &str) {
+        let condition = json!({
+            "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
+            "message": format!("{SCHEDULER_NAME}: preempting to accommodate a higher priority pod"),
+            "lastProbeTime": null, "lastTransitionTime": self.clock.now_seconds().to_string(),
+        });
+        let body = json!({"metadata": {"uid": victim.uid.0}, "status": {"conditions": [condition]}});
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &victim.namespace);
+        let written = pods.patch_status(&victim.name, &merge_params(), &Patch::Strategic(&body)).await;
+        log("mark as disrupted", victim, written);
+        let preconditions = Some(Preconditions { uid: Some(victim.uid.0.clone()), resource_version: None });
+        let params = DeleteParams { preconditions, ..DeleteParams::default() };
+        log("evict", victim, pods.delete(&victim.name, &params).await);
+        let message = format!("Preempted by pod {} on node {node}", pod.uid.0);
+        self.create_event(victim, "Normal", "Preempted", "Preempting", &message).await;
     }
 
     /// The pod is gone.

@@ -9,17 +9,19 @@
 //! be true at once and forgotten when its binding fails, so that the next
 //! decision does not wait for the API server.
 //!
-//! Reading order: `pod_info`, `snapshot`, `queue`, `plugins`, `decide`, `bind`, this file.
+//! Reading order: `affinity`, `pod_info`, `snapshot`, `queue`, `plugins`, `preempt`, `decide`, `bind`, this file.
 //!
 //! Invariants: only pods that name our scheduler and have no node are bound;
 //! everything goes through `kube::Client`; nothing is believed that the watch
 //! has not shown, but our own assumptions.
 #![forbid(unsafe_code)]
 
+mod affinity;
 mod bind;
 mod decide;
 mod plugins;
 mod pod_info;
+mod preempt;
 mod quantity;
 mod queue;
 mod snapshot;
@@ -27,7 +29,7 @@ mod snapshot;
 use bind::Writer;
 use decide::{Decision, Diagnosis, decide};
 use futures::{Stream, StreamExt};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::{
     Api, Resource, ResourceExt,
     runtime::{
@@ -38,6 +40,7 @@ use kube::{
 };
 use plugins::ClusterEvent;
 use pod_info::{PodInfo, PodUid};
+use preempt::Preemption;
 use queue::Queue;
 use serde::de::DeserializeOwned;
 use snapshot::{NodeChange, Snapshot};
@@ -80,8 +83,9 @@ pub fn run(config: Config, tasks: TaskGroup) {
     };
     let pods = watch::<Pod>(&client, &entropy);
     let nodes = watch::<Node>(&client, &entropy);
+    let namespaces = watch::<Namespace>(&client, &entropy);
     tasks.spawn("scheduler", OnError::StopGroup, async move {
-        scheduler.run(pods, nodes, bindings).await;
+        scheduler.run(pods, nodes, namespaces, bindings).await;
         Ok::<_, Infallible>(())
     });
 }
@@ -128,6 +132,7 @@ struct Bound {
 struct Ready {
     pods: bool,
     nodes: bool,
+    namespaces: bool,
 }
 
 /// The owner of all state.
@@ -150,14 +155,16 @@ impl Scheduler {
         mut self,
         pods: impl Stream<Item = watcher::Result<watcher::Event<Pod>>>,
         nodes: impl Stream<Item = watcher::Result<watcher::Event<Node>>>,
+        namespaces: impl Stream<Item = watcher::Result<watcher::Event<Namespace>>>,
         mut bindings: mpsc::Receiver<Bound>,
     ) {
-        let (mut pods, mut nodes) = (pin!(pods), pin!(nodes));
+        let (mut pods, mut nodes, mut namespaces) = (pin!(pods), pin!(nodes), pin!(namespaces));
         loop {
             let wake = self.queue.next_change();
             tokio::select! {
                 biased; // what is known comes before what is decided from it
                 Some(event) = nodes.next() => self.on_node(event),
+                Some(event) = namespaces.next() => self.on_namespace(event),
                 Some(event) = pods.next() => self.on_pod(event),
                 Some(bound) = bindings.recv() => self.on_bound(bound),
                 () = tokio::task::yield_now(), if self.can_decide() => self.schedule_one(),
@@ -167,7 +174,11 @@ impl Scheduler {
     }
 
     fn can_decide(&self) -> bool {
-        self.ready.pods && self.ready.nodes && self.queue.has_active() && self.binding.len() < BINDS_MAX
+        self.ready.pods
+            && self.ready.nodes
+            && self.ready.namespaces
+            && self.queue.has_active()
+            && self.binding.len() < BINDS_MAX
     }
 
     fn on_node(&mut self, event: watcher::Result<watcher::Event<Node>>) {
@@ -201,6 +212,21 @@ impl Scheduler {
         self.queue.on_event(event, Instant::now());
     }
 
+    /// A namespace that vanished between two lists stays: it selects no pod.
+    fn on_namespace(&mut self, event: watcher::Result<watcher::Event<Namespace>>) {
+        match event {
+            Ok(watcher::Event::Init) => {}
+            Ok(watcher::Event::InitApply(namespace) | watcher::Event::Apply(namespace)) => {
+                if self.snapshot.put_namespace(namespace.name_any(), namespace.labels().clone()) {
+                    self.queue.on_event(ClusterEvent::PodCame, Instant::now());
+                }
+            }
+            Ok(watcher::Event::InitDone) => self.ready.namespaces = true,
+            Ok(watcher::Event::Delete(namespace)) => self.snapshot.remove_namespace(&namespace.name_any()),
+            Err(error) => debug!(resource = "namespaces", %error, "watch failed"),
+        }
+    }
+
     fn on_pod(&mut self, event: watcher::Result<watcher::Event<Pod>>) {
         match event {
             Ok(watcher::Event::Init) => self.listed_pods.clear(),
@@ -230,6 +256,7 @@ impl Scheduler {
             return self.remove_pod(&pod.uid);
         }
         if let Some(node) = &pod.node {
+            self.snapshot.forget_nomination(&pod.uid);
             self.queue.remove(&pod.uid);
             self.binding.remove(&pod.uid);
             let is_news = !self.snapshot.has_pod(&pod.uid);
@@ -240,6 +267,9 @@ impl Scheduler {
         } else if !pod.wants_a_node() {
             self.queue.remove(&pod.uid);
         } else if !self.snapshot.has_pod(&pod.uid) {
+            if let Some(node) = pod.nominated_node.clone() {
+                self.snapshot.nominate(pod.clone(), &node);
+            }
             self.queue.put(pod, Instant::now());
         }
     }
@@ -247,6 +277,7 @@ impl Scheduler {
     fn remove_pod(&mut self, uid: &PodUid) {
         self.queue.remove(uid);
         self.binding.remove(uid);
+        self.snapshot.forget_nomination(uid);
         self.writer.forget(&uid.0);
         if self.snapshot.remove_pod(uid) {
             self.queue.on_event(ClusterEvent::PodLeft, Instant::now());
@@ -257,7 +288,12 @@ impl Scheduler {
         let Some(pod) = self.queue.pop() else { return };
         match decide(&pod, &self.snapshot, |bound| self.entropy.below(bound)) {
             Decision::Bind(node) => self.bind(pod, node),
-            Decision::Unschedulable(diagnosis) => self.wait(pod, diagnosis),
+            Decision::Unschedulable(diagnosis, preemption) => {
+                if let Some(preemption) = preemption {
+                    self.make_room(&pod, preemption);
+                }
+                self.wait(pod, diagnosis);
+            }
         }
     }
 
@@ -274,6 +310,21 @@ impl Scheduler {
             if bound {
                 info!(pod = %told, %node, "bound pod");
                 writer.tell_bound(&told, &node).await;
+            }
+            Ok::<_, Infallible>(())
+        });
+    }
+
+    /// The victims go, each in its grace period; their leaving wakes the pod.
+    fn make_room(&mut self, pod: &Arc<PodInfo>, preemption: Preemption) {
+        let Preemption { node, victims } = preemption;
+        info!(%pod, %node, victims = victims.len(), "made others leave");
+        self.snapshot.nominate(pod.clone(), &node);
+        let (writer, pod) = (self.writer.clone(), pod.clone());
+        self.tasks.spawn("preemption", OnError::Log, async move {
+            writer.nominate(&pod, &node).await;
+            for victim in &victims {
+                writer.evict(&pod, victim, &node).await;
             }
             Ok::<_, Infallible>(())
         });

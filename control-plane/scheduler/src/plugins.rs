@@ -4,6 +4,7 @@
 
 pub mod node_affinity;
 pub mod node_name;
+pub mod pod_affinity;
 pub mod ports;
 pub mod resources;
 pub mod spread;
@@ -27,6 +28,8 @@ pub enum Plugin {
     Resources,
     /// `PodTopologySpread`.
     Spread,
+    /// `InterPodAffinity`.
+    PodAffinity,
     /// There was no node at all.
     NoNodes,
 }
@@ -40,7 +43,8 @@ pub enum ClusterEvent {
     NodeUpdated,
     /// A pod left its node, or ended.
     PodLeft,
-    /// A pod came to a node: spreading may look different now.
+    /// A pod came to a node, or a namespace changed: spreading and affinity may
+    /// look different now.
     PodCame,
 }
 
@@ -49,8 +53,8 @@ impl Plugin {
     pub fn is_helped_by(self, event: ClusterEvent) -> bool {
         match event {
             ClusterEvent::NodeAdded | ClusterEvent::NodeUpdated => true,
-            ClusterEvent::PodLeft => matches!(self, Self::Ports | Self::Resources | Self::Spread),
-            ClusterEvent::PodCame => self == Self::Spread,
+            ClusterEvent::PodLeft => matches!(self, Self::Ports | Self::Resources | Self::Spread | Self::PodAffinity),
+            ClusterEvent::PodCame => matches!(self, Self::Spread | Self::PodAffinity),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A pod as the scheduler sees it: parsed once, small, immutable. Pure.
 
-use crate::quantity;
+use crate::{affinity::Terms, quantity};
 use k8s_openapi::{
     api::core::v1::{
         Container, NodeSelector, Pod, PodSpec, PreferredSchedulingTerm, Toleration, TopologySpreadConstraint,
@@ -124,6 +124,8 @@ pub struct PodInfo {
     pub controller: Option<String>,
     /// `spec.nodeName`.
     pub node: Option<String>,
+    /// `status.nominatedNodeName`: where others make room for it.
+    pub nominated_node: Option<String>,
     /// `spec.schedulerName` is ours.
     pub is_ours: bool,
     /// A deletion has been asked for.
@@ -150,6 +152,8 @@ pub struct PodInfo {
     pub required_affinity: Option<NodeSelector>,
     /// Preferred node affinity.
     pub preferred_affinity: Vec<PreferredSchedulingTerm>,
+    /// Pod affinity and anti-affinity.
+    pub affinity: Terms,
     /// `spec.tolerations`.
     pub tolerations: Vec<Toleration>,
     /// `spec.topologySpreadConstraints`.
@@ -179,6 +183,7 @@ impl PodInfo {
             labels: pod.labels().clone(),
             controller: controller.map(|owner| owner.uid.clone()),
             node: spec.node_name.clone().filter(|node| !node.is_empty()),
+            nominated_node: pod.status.as_ref().and_then(|status| status.nominated_node_name.clone()),
             is_ours: spec.scheduler_name.as_deref().unwrap_or(SCHEDULER_NAME) == SCHEDULER_NAME,
             is_deleting: pod.metadata.deletion_timestamp.is_some(),
             is_terminal: matches!(phase, Some("Succeeded" | "Failed")),
@@ -195,6 +200,7 @@ impl PodInfo {
             preferred_affinity: node_affinity
                 .and_then(|affinity| affinity.preferred_during_scheduling_ignored_during_execution.clone())
                 .unwrap_or_default(),
+            affinity: Terms::of(spec.affinity.as_ref(), &pod.namespace().unwrap_or_default(), pod.labels()),
             tolerations: spec.tolerations.clone().unwrap_or_default(),
             spread: spec.topology_spread_constraints.clone().unwrap_or_default(),
         }

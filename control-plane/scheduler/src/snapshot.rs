@@ -1,10 +1,14 @@
 //! Nodes and the pods on them, at one instant: what has been seen, plus what has
 //! been decided and not yet seen. A pure structure with one owner, the loop in `lib.rs`.
 
-use crate::pod_info::{PodInfo, PodUid, Resources};
+use crate::{
+    plugins::pod_affinity::Namespaces,
+    pod_info::{PodInfo, PodUid, Resources},
+};
 use k8s_openapi::api::core::v1::{Node, Taint};
 use kube::ResourceExt;
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
@@ -56,7 +60,7 @@ impl NodeInfo {
         self.is_known = true;
     }
 
-    fn add(&mut self, pod: Arc<PodInfo>) {
+    pub fn add(&mut self, pod: Arc<PodInfo>) {
         self.requested += &pod.requests;
         self.scored_cpu_milli += pod.scored_cpu_milli;
         self.scored_memory_bytes += pod.scored_memory_bytes;
@@ -99,10 +103,15 @@ pub enum NodeChange {
 }
 
 /// Every node, in order of names, with its pods.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     nodes: BTreeMap<String, NodeInfo>,
     node_of: HashMap<PodUid, String>,
+    /// How many pods have rules about other pods.
+    with_affinity: usize,
+    namespaces: Namespaces,
+    /// Pods that others make room for, by the node where.
+    nominated: HashMap<PodUid, (String, Arc<PodInfo>)>,
 }
 
 impl Snapshot {
@@ -139,6 +148,7 @@ impl Snapshot {
     /// A pod is on a node, or will be as soon as its binding is written.
     pub fn put_pod(&mut self, pod: Arc<PodInfo>, node: &str) {
         self.remove_pod(&pod.uid);
+        self.with_affinity += usize::from(!pod.affinity.is_empty());
         self.node_of.insert(pod.uid.clone(), node.to_owned());
         self.nodes.entry(node.to_owned()).or_default().add(pod);
     }
@@ -147,6 +157,8 @@ impl Snapshot {
     pub fn remove_pod(&mut self, uid: &PodUid) -> bool {
         let Some(node) = self.node_of.remove(uid) else { return false };
         if let Some(info) = self.nodes.get_mut(&node) {
+            let had_rules = info.pods.get(uid).is_some_and(|pod| !pod.affinity.is_empty());
+            self.with_affinity -= usize::from(had_rules);
             info.remove(uid);
             if !info.is_known && info.pods.is_empty() {
                 self.nodes.remove(&node);
@@ -158,6 +170,48 @@ impl Snapshot {
     /// Whether the pod is on a node here.
     pub fn has_pod(&self, uid: &PodUid) -> bool {
         self.node_of.contains_key(uid)
+    }
+
+    /// Room is being made for a pod.
+    pub fn nominate(&mut self, pod: Arc<PodInfo>, node: &str) {
+        self.nominated.insert(pod.uid.clone(), (node.to_owned(), pod));
+    }
+
+    /// The room made for a pod is free for others: it has got a node, or is gone.
+    pub fn forget_nomination(&mut self, uid: &PodUid) {
+        self.nominated.remove(uid);
+    }
+
+    /// The node as it is for `pod`: with those that matter as much or more, and
+    /// that will come.
+    pub fn seen_by<'a>(&self, pod: &PodInfo, node: &'a NodeInfo) -> Cow<'a, NodeInfo> {
+        let mut seen = Cow::Borrowed(node);
+        for (there, other) in self.nominated.values() {
+            if *there == node.name && other.priority >= pod.priority && other.uid != pod.uid {
+                seen.to_mut().add(other.clone());
+            }
+        }
+        seen
+    }
+
+    /// Whether any pod on a node has rules about other pods.
+    pub fn has_affinities(&self) -> bool {
+        self.with_affinity > 0
+    }
+
+    /// The labels of each namespace.
+    pub fn namespaces(&self) -> &Namespaces {
+        &self.namespaces
+    }
+
+    /// A namespace was seen. Says whether its labels are others than before.
+    pub fn put_namespace(&mut self, name: String, labels: BTreeMap<String, String>) -> bool {
+        self.namespaces.insert(name, labels.clone()).as_ref() != Some(&labels)
+    }
+
+    /// A namespace is gone.
+    pub fn remove_namespace(&mut self, name: &str) {
+        self.namespaces.remove(name);
     }
 
     /// Every pod on a node.

@@ -47,7 +47,7 @@ fn first(_: u64) -> u64 {
 fn node_for(pod: &PodInfo, snapshot: &Snapshot) -> String {
     match decide(pod, snapshot, first) {
         Decision::Bind(node) => node,
-        Decision::Unschedulable(diagnosis) => diagnosis.message(),
+        Decision::Unschedulable(diagnosis, _) => diagnosis.message(),
     }
 }
 
@@ -175,4 +175,86 @@ fn pods_of_one_controller_spread() {
         nodes.insert(node);
     }
     assert_eq!(nodes.len(), 3);
+}
+
+fn affinity(kind: &str, rule: &str, terms: Value) -> Value {
+    json!({"affinity": {kind: {format!("{rule}DuringSchedulingIgnoredDuringExecution"): terms}}})
+}
+
+fn about(app: &str, key: &str) -> Value {
+    json!({"labelSelector": {"matchLabels": {"app": app}}, "topologyKey": key})
+}
+
+fn zones() -> Snapshot {
+    let zone = |name: &str| json!({"metadata": {"labels": {"zone": name}}});
+    cluster(&[zone("a"), zone("a"), zone("b"), json!({})])
+}
+
+#[test]
+fn pods_that_must_be_near_others_are() {
+    let mut snapshot = zones();
+    let near = |app| affinity("podAffinity", "required", json!([about(app, "zone")]));
+    snapshot.put_pod(pod("there", json!({})), "n2");
+    assert_eq!(node_for(&pod("a", near("web")), &snapshot), "n2");
+    assert_eq!(
+        node_for(&pod("a", near("db")), &snapshot),
+        "0/4 nodes are available: 4 node(s) didn't match pod affinity rules. preemption: 0/4 nodes are available: 4 \
+         Preemption is not helpful for scheduling."
+    );
+}
+
+#[test]
+fn the_first_of_a_group_that_wants_to_be_together_may_go_anywhere_with_the_label() {
+    let snapshot = zones();
+    let near = affinity("podAffinity", "required", json!([about("web", "zone")]));
+    assert!(["n0", "n1", "n2"].contains(&node_for(&pod("a", near), &snapshot).as_str()));
+}
+
+#[test]
+fn pods_that_must_be_far_from_each_other_are_from_either_side() {
+    let mut snapshot = zones();
+    let far = affinity("podAntiAffinity", "required", json!([about("web", "kubernetes.io/hostname")]));
+    for (name, expected) in [("a", 4), ("b", 3), ("c", 2), ("d", 1)] {
+        let pod = pod(name, far.clone());
+        let node = node_for(&pod, &snapshot);
+        assert!(node.starts_with('n') && node.len() == 2, "{name} of {expected}: {node}");
+        snapshot.put_pod(pod, &node);
+    }
+    let message = node_for(&pod("e", far), &snapshot);
+    assert!(
+        message.starts_with("0/4 nodes are available: 4 node(s) didn't match pod anti-affinity rules."),
+        "{message}"
+    );
+    let message = node_for(&pod("plain", json!({})), &snapshot);
+    assert!(message.contains("4 node(s) didn't satisfy existing pods anti-affinity rules."), "{message}");
+    let mut elsewhere = (*pod("other", json!({}))).clone();
+    elsewhere.namespace = "elsewhere".to_owned();
+    assert_eq!(node_for(&elsewhere, &snapshot).len(), 2, "a rule is about its own namespace");
+}
+
+#[test]
+fn a_rule_may_be_about_namespaces_with_a_label() {
+    let mut snapshot = zones();
+    snapshot.put_pod(pod("there", json!({})), "n2");
+    let mut term = about("web", "zone");
+    term["namespaceSelector"] = json!({"matchLabels": {"team": "blue"}});
+    let near = pod("a", affinity("podAffinity", "required", json!([term])));
+    let mut near = (*near).clone();
+    near.namespace = "other".to_owned();
+    near.labels.clear();
+    assert!(node_for(&near, &snapshot).contains("didn't match pod affinity rules"));
+    snapshot.put_namespace("default".to_owned(), [("team".to_owned(), "blue".to_owned())].into());
+    assert_eq!(node_for(&near, &snapshot), "n2");
+}
+
+#[test]
+fn preferences_about_other_pods_weigh_in() {
+    let mut snapshot = cluster(&[json!({}), json!({}), json!({})]);
+    snapshot.put_pod(pod("there", json!({})), "n1");
+    let wish = |kind| {
+        let term = json!({"weight": 100, "podAffinityTerm": about("web", "kubernetes.io/hostname")});
+        affinity(kind, "preferred", json!([term]))
+    };
+    assert_eq!(node_for(&pod("a", wish("podAffinity")), &snapshot), "n1");
+    assert_ne!(node_for(&pod("a", wish("podAntiAffinity")), &snapshot), "n1");
 }
