@@ -512,7 +512,7 @@ pub async fn a_forwarded_port_carries_bytes(fixture: &Fixture) {
             // A guest needs a moment to listen, and there is no event for that.
             match fixture.runtime.port_forward(&sandbox, fixture.echo_port).await {
                 Ok(stream) => return stream,
-                Err(Error::Unavailable(_)) => tokio::task::yield_now().await,
+                Err(Error::Unavailable(_)) => tokio::time::sleep(Duration::from_millis(1)).await,
                 Err(error) => panic!("{error:?}"),
             }
         }
