@@ -38,6 +38,8 @@ pub async fn run<Made: Future<Output = TestStore>>(make_store: impl Fn() -> Made
     compaction_expires_the_past_and_keeps_the_present(make_store().await).await;
     a_lagging_watch_expires(make_store().await).await;
     volatile_values_are_values(make_store().await).await;
+    a_replacement_is_one_commit_above_all_others(make_store().await).await;
+    a_replacement_ends_watches_and_the_past(make_store().await).await;
     a_closed_store_refuses(make_store().await).await;
 }
 
@@ -47,6 +49,11 @@ async fn create(store: &TestStore, key: &str, value: &str) -> Revision {
 
 async fn write(store: &TestStore, key: &str, value: &str, expected: Expected) -> Result<Revision, Error> {
     store.put(key.into(), Bytes::copy_from_slice(value.as_bytes()), expected, Durability::Durable).await
+}
+
+/// What `a` holds.
+fn entry_of(value: &'static str, created: Revision, modified: Revision) -> Entry {
+    Entry { key: "a".into(), value: value.into(), created, modified, durability: Durability::Durable }
 }
 
 async fn next(stream: &mut ChangeStream) -> Option<Result<Change, Error>> {
@@ -81,7 +88,7 @@ pub async fn revisions_start_at_zero_and_count_commits(store: TestStore) {
 pub async fn create_needs_absence(store: TestStore) {
     let at = create(&store, "a", "1").await;
     let entry = store.get(&"a".into()).await.unwrap().unwrap();
-    assert_eq!(entry, Entry { key: "a".into(), value: "1".into(), created: at, modified: at });
+    assert_eq!(entry, entry_of("1", at, at));
     match write(&store, "a", "2", Expected::Absent).await {
         Err(Error::Conflict { found: Some(found), expected: Expected::Absent, .. }) => assert_eq!(*found, entry),
         other => panic!("a second create must conflict and show what is there: {other:?}"),
@@ -183,7 +190,7 @@ pub async fn watch_tells_the_old_value(store: TestStore) {
     let created = create(&store, "a", "1").await;
     let modified = write(&store, "a", "2", Expected::At(created)).await.unwrap();
     let deleted = store.delete(&"a".into(), modified).await.unwrap();
-    let first = Entry { key: "a".into(), value: "1".into(), created, modified: created };
+    let first = entry_of("1", created, created);
     let second = Entry { value: "2".into(), modified, ..first.clone() };
     assert_eq!(next_change(&mut stream).await, Change::Put { new: first.clone(), old: None });
     assert_eq!(next_change(&mut stream).await, Change::Put { new: second.clone(), old: Some(first) });
@@ -274,6 +281,41 @@ pub async fn volatile_values_are_values(store: TestStore) {
     assert_eq!(next_change(&mut stream).await.revision(), again);
     store.delete(&"a".into(), again).await.unwrap();
     assert!(matches!(next_change(&mut stream).await, Change::Delete { .. }));
+}
+
+fn values(of: &[(&'static str, &'static str)]) -> Vec<(Key, Bytes)> {
+    of.iter().map(|(key, value)| (Key::from(*key), Bytes::from_static(value.as_bytes()))).collect()
+}
+
+pub async fn a_replacement_is_one_commit_above_all_others(store: TestStore) {
+    let old = create(&store, "a", "old").await;
+    create(&store, "gone", "old").await;
+    store.put("beat".into(), "1".into(), Expected::Absent, Durability::Volatile).await.unwrap();
+    let above = Revision(77_000);
+    let at = store.replace(values(&[("a", "new"), ("b", "new")]), above).await.unwrap();
+    assert!(at.0 > above.0 + crate::REPLACE_REVISIONS_SKIPPED - 1 && store.revision() == at, "{at}");
+    let listing = store.list(&"".into(), Page::default()).await.unwrap();
+    assert_eq!(texts(&listing.entries), [("a".into(), "new".into()), ("b".into(), "new".into())]);
+    assert!(listing.entries.iter().all(|entry| (entry.created, entry.modified) == (at, at)));
+    assert!(matches!(write(&store, "a", "late", Expected::At(old)).await, Err(Error::Conflict { .. })));
+    assert_eq!(write(&store, "a", "next", Expected::At(at)).await.unwrap().0, at.0 + 1);
+    let again = store.replace(values(&[]), Revision(0)).await.unwrap();
+    assert!(again.0 > at.0 + 1, "it goes on from the newest when that is higher");
+    assert!(names(&store, "", Page::default()).await.is_empty());
+}
+
+pub async fn a_replacement_ends_watches_and_the_past(store: TestStore) {
+    let first = create(&store, "a", "1").await;
+    let mut waiting = store.watch("".into(), first);
+    let mut elsewhere = store.watch("/nothing/".into(), first);
+    let at = store.replace(values(&[("a", "2")]), Revision(0)).await.unwrap();
+    assert!(matches!(next(&mut waiting).await, Some(Err(Error::Expired { .. }))));
+    assert!(matches!(next(&mut elsewhere).await, Some(Err(Error::Expired { .. }))));
+    let past = store.list(&"".into(), Page { at: Some(first), ..Page::default() }).await;
+    assert!(matches!(past, Err(Error::Expired { .. })));
+    let mut resumed = store.watch("".into(), at);
+    create(&store, "b", "1").await;
+    assert_eq!(next_change(&mut resumed).await.revision(), Revision(at.0 + 1));
 }
 
 pub async fn a_closed_store_refuses(store: TestStore) {

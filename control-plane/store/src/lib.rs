@@ -13,7 +13,8 @@
 //! ```
 //!
 //! Reading order: this file, [`memory`] (the reference), [`rocksdb`] (the
-//! default), `conformance` (the laws, as tests over `dyn Store`).
+//! default), [`snapshot`] (a whole store in a file), `conformance` (the laws, as
+//! tests over `dyn Store`).
 #![forbid(unsafe_code)]
 
 use async_trait::async_trait;
@@ -26,6 +27,7 @@ pub mod conformance;
 pub mod memory;
 #[cfg(feature = "rocksdb")]
 pub mod rocksdb;
+pub mod snapshot;
 
 /// The number of a commit. The first commit is 1; 0 means "before everything".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,6 +85,8 @@ pub struct Entry {
     pub created: Revision,
     /// The commit that wrote this value.
     pub modified: Revision,
+    /// Whether it survives the process.
+    pub durability: Durability,
 }
 
 /// What a write expects to find.
@@ -163,6 +167,17 @@ impl Change {
     }
 }
 
+/// Revisions that nobody ever gets when the content is replaced: a snapshot does
+/// not know how far its store went on afterwards, and no client may see a number
+/// again that meant something else to it. etcd's disaster recovery recommends
+/// about as much (`etcdutl snapshot restore --bump-revision 1000000000`).
+pub const REPLACE_REVISIONS_SKIPPED: u64 = 1 << 30;
+
+/// The commit that replaces everything: above all that was ever given out.
+fn replacing(newest: Revision, above: Revision) -> Revision {
+    Revision(newest.max(above).0.saturating_add(REPLACE_REVISIONS_SKIPPED))
+}
+
 /// Changes in commit order. After an error it ends.
 pub type ChangeStream = BoxStream<'static, Result<Change, Error>>;
 
@@ -198,7 +213,10 @@ pub enum Error {
         /// The newest revision.
         newest: Revision,
     },
-    /// The disk is full or read-only, or refuses otherwise; nothing was written.
+    /// The disk is full; nothing was written. It works again when there is space.
+    #[error("the store cannot write: no space left on device: {0}")]
+    NoSpace(String),
+    /// The disk is read-only, or refuses otherwise; nothing was written.
     #[error("the store cannot write: {0}")]
     Unavailable(String),
     /// What is on disk is not what was written.
@@ -253,6 +271,16 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`Error::Future`], [`Error::Unavailable`].
     async fn compact(&self, before: Revision) -> Result<(), Error>;
+
+    /// Replaces everything by `values`, durably and as one commit: after a crash
+    /// either all of the old or all of the new is there. All values are as if
+    /// created by that commit, whose number is above [`REPLACE_REVISIONS_SKIPPED`]
+    /// more than both the newest one and `above`. There is no history from before:
+    /// every watch ends with [`Error::Expired`]. Cancel safety: as `put`.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`], [`Error::Unavailable`]: all is as before.
+    async fn replace(&self, values: Vec<(Key, Bytes)>, above: Revision) -> Result<Revision, Error>;
 
     /// Finishes what is accepted, syncs, and refuses everything after.
     ///

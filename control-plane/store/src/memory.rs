@@ -4,7 +4,7 @@
 //! list of its versions since the oldest revision kept; the history is the list
 //! of changes since then. It keeps nothing across a restart.
 
-use crate::{Change, ChangeStream, Durability, Entry, Error, Expected, Key, Listing, Page, Revision, Store};
+use crate::{Change, ChangeStream, Durability, Entry, Error, Expected, Key, Listing, Page, Revision, Store, replacing};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -72,13 +72,23 @@ impl MemoryStore {
     #[cfg(feature = "rocksdb")]
     pub(crate) fn restored(entries: impl IntoIterator<Item = Entry>, revision: Revision) -> Self {
         let store = Self::new();
-        let mut state = store.shared.state.lock();
-        (state.newest, state.oldest) = (revision, revision);
-        state.keys =
-            entries.into_iter().map(|entry| (entry.key.clone(), vec![(entry.modified, Some(entry))])).collect();
-        store.shared.newest.send_replace(revision);
-        drop(state);
+        store.begin_again(entries, revision);
         store
+    }
+
+    /// Holds these entries and nothing else from now on, with no history.
+    #[cfg(feature = "rocksdb")]
+    pub(crate) fn begin_again(&self, entries: impl IntoIterator<Item = Entry>, revision: Revision) {
+        let entries = only_versions(entries);
+        let mut state = self.shared.state.lock();
+        state.begin_again(entries, revision);
+        self.shared.newest.send_replace(revision);
+    }
+
+    /// What is stored.
+    #[cfg(feature = "rocksdb")]
+    pub(crate) fn keys(&self) -> Vec<Key> {
+        self.shared.state.lock().keys.keys().cloned().collect()
     }
 
     /// Records changes that have been decided elsewhere, in order.
@@ -122,9 +132,16 @@ impl State {
         self.keys.get(key).and_then(|versions| versions.last()).and_then(|(_, entry)| entry.as_ref())
     }
 
-    fn put(&mut self, key: Key, value: Bytes, expected: Expected) -> Result<Revision, Error> {
-        let change = plan_put(self.current(&key).cloned(), key, value, expected, Revision(self.newest.0 + 1))?;
+    fn put(&mut self, put: Put) -> Result<Revision, Error> {
+        let old = self.current(&put.key).cloned();
+        let change = put.plan(old, Revision(self.newest.0 + 1))?;
         Ok(self.record(change))
+    }
+
+    fn begin_again(&mut self, keys: BTreeMap<Key, Versions>, revision: Revision) {
+        (self.newest, self.oldest, self.keys) = (revision, revision, keys);
+        self.history.clear();
+        self.history_bytes = 0;
     }
 
     fn delete(&mut self, key: &Key, expected: Revision) -> Result<Revision, Error> {
@@ -194,20 +211,31 @@ impl State {
     }
 }
 
-/// Decides a write at `at` over `old`, what is there.
-pub(crate) fn plan_put(
-    old: Option<Entry>,
-    key: Key,
-    value: Bytes,
-    expected: Expected,
-    at: Revision,
-) -> Result<Change, Error> {
-    let created = match (expected, &old) {
-        (Expected::Absent, None) => at,
-        (Expected::At(revision), Some(entry)) if entry.modified == revision => entry.created,
-        _ => return Err(Error::Conflict { key, expected, found: old.map(Box::new) }),
-    };
-    Ok(Change::Put { new: Entry { key, value, created, modified: at }, old })
+/// A write that is wanted.
+pub(crate) struct Put {
+    pub key: Key,
+    pub value: Bytes,
+    pub expected: Expected,
+    pub durability: Durability,
+}
+
+impl Put {
+    /// Decides the write at `at` over `old`, what is there.
+    pub(crate) fn plan(self, old: Option<Entry>, at: Revision) -> Result<Change, Error> {
+        let Self { key, value, expected, durability } = self;
+        let created = match (expected, &old) {
+            (Expected::Absent, None) => at,
+            (Expected::At(revision), Some(entry)) if entry.modified == revision => entry.created,
+            _ => return Err(Error::Conflict { key, expected, found: old.map(Box::new) }),
+        };
+        Ok(Change::Put { new: Entry { key, value, created, modified: at, durability }, old })
+    }
+}
+
+/// Entries as one commit makes them.
+pub(crate) fn entries_at(values: Vec<(Key, Bytes)>, at: Revision) -> impl Iterator<Item = Entry> {
+    let durability = Durability::Durable;
+    values.into_iter().map(move |(key, value)| Entry { key, value, created: at, modified: at, durability })
 }
 
 /// Decides a deletion at `at` of `old`, what is there.
@@ -218,6 +246,10 @@ pub(crate) fn plan_delete(old: Option<Entry>, key: &Key, expected: Revision, at:
         return Err(Error::Conflict { key: key.clone(), expected, found: Some(Box::new(old)) });
     }
     Ok(Change::Delete { old, at })
+}
+
+fn only_versions(entries: impl IntoIterator<Item = Entry>) -> BTreeMap<Key, Versions> {
+    entries.into_iter().map(|entry| (entry.key.clone(), vec![(entry.modified, Some(entry))])).collect()
 }
 
 /// Bytes that a change keeps alive beyond the newest values: the value it
@@ -244,8 +276,8 @@ impl Store for MemoryStore {
         self.shared.state.lock().open()?.list(prefix, &page)
     }
 
-    async fn put(&self, key: Key, value: Bytes, expected: Expected, _: Durability) -> Result<Revision, Error> {
-        self.commit(|state| state.put(key, value, expected))
+    async fn put(&self, key: Key, value: Bytes, expected: Expected, durability: Durability) -> Result<Revision, Error> {
+        self.commit(|state| state.put(Put { key, value, expected, durability }))
     }
 
     async fn delete(&self, key: &Key, expected: Revision) -> Result<Revision, Error> {
@@ -279,6 +311,14 @@ impl Store for MemoryStore {
             state.forget_oldest();
         }
         Ok(())
+    }
+
+    async fn replace(&self, values: Vec<(Key, Bytes)>, above: Revision) -> Result<Revision, Error> {
+        self.commit(|state| {
+            let at = replacing(state.newest, above);
+            state.begin_again(only_versions(entries_at(values, at)), at);
+            Ok(at)
+        })
     }
 
     async fn close(&self) -> Result<(), Error> {
