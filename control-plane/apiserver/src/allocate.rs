@@ -76,6 +76,16 @@ impl Allocators {
         Self { taken: Arc::default(), cidr, ports, entropy }
     }
 
+    /// Where addresses come from.
+    pub fn cidr(&self) -> Ipv4Net {
+        self.cidr
+    }
+
+    /// Forgets everything; the stored Services are learned anew after it.
+    pub fn forget(&self) {
+        *self.taken.lock() = Taken::default();
+    }
+
     /// Counts what a stored Service has as taken.
     pub fn learn(&self, service: &Value) {
         let mut taken = self.taken.lock();

@@ -1,6 +1,7 @@
 //! The objects that every cluster has, made at start: four namespaces and the
-//! Service `default/kubernetes` with its Endpoints and EndpointSlice. Called once
-//! by [`crate::ApiServer::start`]; what exists already stays as it is.
+//! Service `default/kubernetes` with its Endpoints and EndpointSlice. Called by
+//! [`crate::ApiServer`] at start and after a restore; what exists already stays as
+//! it is.
 
 use crate::{
     Server,

@@ -51,7 +51,7 @@ use service_account_tokens::TokenAuthority;
 use std::{convert::Infallible, net::SocketAddr, ops::RangeInclusive, sync::Arc};
 use storage::Storage;
 use wk_platform::{Clock, Entropy, TaskGroup, http::HttpService, tasks::OnError};
-use wk_store::Store;
+use wk_store::{Revision, Store};
 
 /// What a server needs from outside.
 pub struct Config {
@@ -129,6 +129,29 @@ impl ApiServer {
             Ok::<_, Infallible>(())
         });
         Ok(Self { server })
+    }
+
+    /// Where objects are kept; for a snapshot.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        self.server.storage.store()
+    }
+
+    /// Replaces everything that is stored by a snapshot, while serving. Watches end
+    /// with 410 and list again; every object has a new resource version, above all
+    /// that were ever given out. The key that signs service account tokens stays:
+    /// running pods keep theirs. Cancel safety: the content is replaced or not.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    pub async fn restore(&self, snapshot: wk_store::snapshot::Contents) -> Result<Revision, StartError> {
+        let wk_store::snapshot::Contents { summary, mut values } = snapshot;
+        let store = self.store();
+        service_account_tokens::keep_key(store, &mut values).await.map_err(StartError::from)?;
+        let failed = |error| StartError::from(http::status::ApiError::from(error));
+        let at = store.replace(values, summary.revision).await.map_err(failed)?;
+        self.server.allocators.forget();
+        bootstrap::run(&self.server, self.server.allocators.cidr()).await.map_err(StartError::from)?;
+        Ok(at)
     }
 
     /// The nodes whose kubelets are in this process register here.

@@ -4,6 +4,7 @@
 
 use crate::{http::status::ApiError, object};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use jiff::Timestamp;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData, SigningKey};
 use rustls_pki_types::{SignatureVerificationAlgorithm, alg_id};
@@ -88,6 +89,17 @@ impl TokenAuthority {
             && claims["aud"].as_array()?.iter().any(|audience| audience == ISSUER);
         valid.then(|| user(&claims)).flatten()
     }
+}
+
+/// Puts the key that is in use into what will replace everything stored.
+///
+/// # Errors
+/// The store's.
+pub async fn keep_key(store: &Arc<dyn Store>, values: &mut Vec<(Key, Bytes)>) -> Result<(), ApiError> {
+    let key = Key::from(KEY);
+    values.retain(|(other, _)| *other != key);
+    values.extend(store.get(&key).await?.map(|entry| (key, entry.value)));
+    Ok(())
 }
 
 /// Stores a new key, unless another server was faster; the one that is kept.

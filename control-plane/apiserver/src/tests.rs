@@ -171,3 +171,34 @@ async fn every_cluster_has_its_first_objects() {
     let (_, namespaces) = cluster.send("GET", "/api/v1/namespaces", "", Value::Null).await;
     assert_eq!(namespaces["items"].as_array().map(Vec::len), Some(4));
 }
+
+#[tokio::test]
+async fn a_restore_while_serving_ends_watches_and_shows_what_was_saved() {
+    let cluster = Cluster::start().await;
+    let maps = cluster.config_maps();
+    let (kept, lost) = (config_map("kept", "then"), config_map("lost", "1"));
+    let kept = maps.create(&PostParams::default(), &kept).await.expect("creates");
+    let store = cluster.server.store();
+    let mut file = Vec::new();
+    wk_store::snapshot::save(store.as_ref(), &mut file).await.expect("memory takes all");
+    let merge = Patch::Merge(json!({"data": {"key": "now"}}));
+    let later = maps.patch("kept", &PatchParams::default(), &merge).await.expect("patches");
+    let lost = maps.create(&PostParams::default(), &lost).await.expect("creates");
+    let version = lost.resource_version().expect("stored");
+    let mut watch = Box::pin(maps.watch(&WatchParams::default(), &version).await.expect("watches").boxed());
+
+    cluster.server.restore(wk_store::snapshot::load(file.as_slice()).expect("whole")).await.expect("restores");
+    match watch.next().await {
+        Some(Ok(WatchEvent::Error(status))) => assert_eq!(status.code, 410),
+        other => panic!("a watch from before ends with 410, not {other:?}"),
+    }
+    let list = maps.list(&ListParams::default()).await.expect("lists");
+    let names: Vec<_> = list.items.iter().map(ResourceExt::name_any).collect();
+    assert_eq!(names, ["kept"]);
+    let number = |version: Option<String>| version.expect("stored").parse::<u64>().expect("a number");
+    let restored = &list.items[0];
+    assert_eq!((restored.uid(), &restored.data), (kept.uid(), &kept.data));
+    assert!(number(restored.resource_version()) > number(Some(version)));
+    assert!(maps.replace("kept", &PostParams::default(), &later).await.is_err(), "made from what is gone");
+    maps.create(&PostParams::default(), &config_map("lost", "2")).await.expect("the name is free");
+}

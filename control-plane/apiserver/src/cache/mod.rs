@@ -25,7 +25,7 @@ use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tracing::warn;
 use wk_platform::tasks::{OnError, TaskGroup};
-use wk_store::{Change, Key, Page, Revision, Store};
+use wk_store::{Change, Error, Key, Page, Revision, Store};
 
 /// How long a list waits for a revision that has not come yet (upstream:
 /// `blockTimeout` of the watch cache).
@@ -33,6 +33,10 @@ const FRESHNESS_WAIT: Duration = Duration::from_secs(3);
 
 /// Wait before looking again when the store cannot be read.
 const STORE_RETRY: Duration = Duration::from_millis(200);
+
+/// Attempts to read a cache while all start over. One is enough, unless the
+/// store's content is replaced several times in the meantime.
+const SNAPSHOT_ATTEMPTS_MAX: usize = 8;
 
 /// The caches of all resources. Cheap to clone.
 #[derive(Clone)]
@@ -78,6 +82,21 @@ impl Caches {
         Ok(cache)
     }
 
+    /// The objects of a resource whose key begins with `prefix`, as cached now.
+    ///
+    /// # Errors
+    /// The store's; 503 when the caches keep starting over.
+    pub async fn snapshot(&self, row: &'static Resource, prefix: &str) -> Result<Snapshot, ApiError> {
+        for _ in 0..SNAPSHOT_ATTEMPTS_MAX {
+            let cache = self.of(row).await?;
+            // An expired cache would show nothing, as if all objects were gone.
+            if let Ok(snapshot) = cache.snapshot(prefix, self.progress()) {
+                return Ok(snapshot);
+            }
+        }
+        Err(ApiError::Unavailable(format!("the cache of {} starts over", row.plural)))
+    }
+
     /// Waits until every cache has seen what the store has committed by now.
     ///
     /// # Errors
@@ -109,14 +128,22 @@ impl Caches {
     async fn feed(&self, mut after: Revision) {
         loop {
             let mut changes = self.shared.store.watch(Key::from(""), after);
-            while let Some(Ok(change)) = changes.next().await {
-                after = change.revision();
-                self.hand_out(&change);
-                self.shared.progress.send_replace(after);
-            }
+            let end = loop {
+                match changes.next().await {
+                    Some(Ok(change)) => {
+                        after = change.revision();
+                        self.hand_out(&change);
+                        self.shared.progress.send_replace(after);
+                    }
+                    end => break end,
+                }
+            };
             drop(changes);
-            // The feeder fell out of the store's history, or the store is closed.
-            tokio::time::sleep(STORE_RETRY).await;
+            // The store's content was replaced, or the feeder fell out of its history:
+            // lists wait for it. Otherwise the store cannot be read, or is closed.
+            if !matches!(end, Some(Err(Error::Expired { .. }))) {
+                tokio::time::sleep(STORE_RETRY).await;
+            }
             after = self.start_over().await.unwrap_or(after);
         }
     }

@@ -181,14 +181,21 @@ impl ResourceCache {
 
     /// The objects whose key begins with `prefix`. `progress` is how far the
     /// feeder had come before this call.
-    pub fn snapshot(&self, prefix: &str, progress: Revision) -> Snapshot {
-        let State::Ready(content) = &*self.state.read() else {
-            return Snapshot { objects: Vec::new(), revision: progress };
+    ///
+    /// # Errors
+    /// [`Lost`] when the caches have started over: ask for the cache again.
+    pub fn snapshot(&self, prefix: &str, progress: Revision) -> Result<Snapshot, Lost> {
+        let state = self.state.read();
+        let content = match &*state {
+            State::Ready(content) => content,
+            // Filled before anybody gets it, so this is a cache that has expired.
+            State::Filling(_) => return Err(Lost { oldest: progress }),
+            State::Expired(oldest) => return Err(Lost { oldest: *oldest }),
         };
         let prefix = Key::from(prefix);
         let from_prefix = content.objects.range(prefix.clone()..);
         let objects = from_prefix.take_while(|(key, _)| key.starts_with(&prefix)).map(|(_, object)| object.clone());
-        Snapshot { objects: objects.collect(), revision: progress.max(content.revision) }
+        Ok(Snapshot { objects: objects.collect(), revision: progress.max(content.revision) })
     }
 
     /// One object; `None` when there is none.

@@ -332,6 +332,9 @@ impl From<store::Error> for ApiError {
                 Self::Expired("The resourceVersion for the provided list is too old.".to_owned())
             }
             store::Error::Future { asked, newest } => Self::FutureRevision { asked: asked.0, current: newest.0 },
+            // As upstream passes on etcd's "database space exceeded": no client repeats
+            // it, and the person reads what is wrong.
+            store::Error::NoSpace(_) => Self::Untyped(error.to_string()),
             store::Error::Unavailable(_) | store::Error::Closed => Self::Unavailable(error.to_string()),
             store::Error::Conflict { .. } | store::Error::NotFound(_) | store::Error::Corrupt(_) => {
                 Self::Internal(error.to_string())

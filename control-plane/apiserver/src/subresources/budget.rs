@@ -58,8 +58,7 @@ fn needs_no_budget(pod: &Value) -> bool {
 
 async fn covering(call: &Call, row: &'static Resource, pod: &Value) -> Result<Vec<Value>, ApiError> {
     call.server.caches.wait_until_fresh().await?;
-    let cache = call.server.caches.of(row).await?;
-    let snapshot = cache.snapshot(&storage::prefix(row, call.namespace()), call.server.caches.progress());
+    let snapshot = call.server.caches.snapshot(row, &storage::prefix(row, call.namespace())).await?;
     let empty = serde_json::Map::new();
     let labels = object::metadata(pod).get("labels").and_then(Value::as_object).unwrap_or(&empty);
     let mut covering = Vec::new();

@@ -31,8 +31,8 @@ impl Lookup for CacheLookup<'_> {
     }
 
     async fn list(&self, row: &'static Resource, namespace: &str) -> Vec<Arc<Value>> {
-        let Ok(cache) = self.0.caches.of(row).await else { return Vec::new() };
-        let snapshot = cache.snapshot(&storage::prefix(row, namespace), self.0.caches.progress());
+        let snapshot = self.0.caches.snapshot(row, &storage::prefix(row, namespace)).await;
+        let Ok(snapshot) = snapshot else { return Vec::new() };
         snapshot.objects.iter().filter_map(|object| decoded(row, object)).collect()
     }
 }

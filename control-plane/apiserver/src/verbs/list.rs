@@ -58,9 +58,8 @@ async fn select(call: &Call, options: &ListOptions, filter: &Filter) -> Result<L
 /// # Errors
 /// The store's, when the cache has to be filled.
 pub async fn matching(call: &Call, filter: &Filter) -> Result<(Vec<Arc<CachedObject>>, Revision), ApiError> {
-    let cache = call.server.caches.of(call.row).await?;
-    let progress = call.server.caches.progress();
-    let mut snapshot = cache.snapshot(&storage::prefix(call.row, call.namespace()), progress);
+    let prefix = storage::prefix(call.row, call.namespace());
+    let mut snapshot = call.server.caches.snapshot(call.row, &prefix).await?;
     if !filter.is_empty() {
         snapshot.objects.retain(|object| filter.matches(object));
     }
