@@ -1,13 +1,16 @@
-//! Where connections come from and go to: TCP, or a pipe in memory.
+//! Where connections come from and go to: TCP, a socket file, or a pipe in memory.
 #![allow(clippy::disallowed_methods)] // the one place that binds
 
 use std::{
+    fs::File,
     io,
     net::{IpAddr, SocketAddr},
+    os::{fd::AsRawFd, unix::fs::PermissionsExt},
+    path::{Path, PathBuf},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::mpsc,
 };
 
@@ -29,6 +32,8 @@ pub type BoxByteStream = Box<dyn ByteStream>;
 pub enum Listener {
     /// From the network of the host.
     Tcp(TcpListener),
+    /// From programs of this machine that may open the socket's file.
+    Unix(UnixListener),
     /// From this process.
     Pipe(PipeListener),
 }
@@ -38,6 +43,8 @@ pub enum Listener {
 pub enum Peer {
     /// An address of the host's network.
     Tcp(SocketAddr),
+    /// A program of this machine.
+    Unix,
     /// This process.
     Pipe,
 }
@@ -54,11 +61,30 @@ impl Listener {
             .map_err(|error| io::Error::new(error.kind(), format!("listen on {address}: {error}")))
     }
 
-    /// The bound address; `None` for a pipe.
+    /// Makes a socket in the file system that its owner alone may open. A socket
+    /// that is there already is replaced: who calls this owns the directory, so
+    /// nobody listens on it any more.
+    ///
+    /// # Errors
+    /// The operating system's, with the path in the message; `AlreadyExists` when
+    /// something else than a socket is there.
+    pub fn unix(path: &Path) -> io::Result<Self> {
+        let bind = || {
+            remove_socket(path)?;
+            let short = ShortPath::of(path)?;
+            let listener = UnixListener::bind(&short.path)?;
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+            Ok(Self::Unix(listener))
+        };
+        bind()
+            .map_err(|error: io::Error| io::Error::new(error.kind(), format!("listen on {}: {error}", path.display())))
+    }
+
+    /// The bound address; `None` for anything but TCP.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(listener) => listener.local_addr().ok(),
-            Self::Pipe(_) => None,
+            Self::Unix(_) | Self::Pipe(_) => None,
         }
     }
 
@@ -73,6 +99,7 @@ impl Listener {
                 stream.set_nodelay(true)?;
                 Ok((Box::new(stream), Peer::Tcp(peer)))
             }
+            Self::Unix(listener) => Ok((Box::new(listener.accept().await?.0), Peer::Unix)),
             Self::Pipe(listener) => Ok((Box::new(listener.accept().await?), Peer::Pipe)),
         }
     }
@@ -88,6 +115,44 @@ pub async fn connect_tcp(address: SocketAddr) -> io::Result<TcpStream> {
         .map_err(|error| io::Error::new(error.kind(), format!("connect to {address}: {error}")))?;
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+/// Opens a connection to a socket in the file system.
+///
+/// # Errors
+/// The operating system's: `NotFound` without such a file, `ConnectionRefused`
+/// when nobody listens on it any more.
+pub async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    UnixStream::connect(&ShortPath::of(path)?.path).await
+}
+
+/// A name for a path that fits into a socket's address, which has room for 107
+/// bytes however deep the directory is: `/proc/self/fd/N/name` through the opened
+/// directory.
+struct ShortPath {
+    path: PathBuf,
+    _directory: File,
+}
+
+impl ShortPath {
+    fn of(path: &Path) -> io::Result<Self> {
+        let missing = || io::Error::new(io::ErrorKind::InvalidInput, "the path names no file");
+        let name = path.file_name().ok_or_else(missing)?;
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let directory = File::open(parent)?;
+        let path = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name);
+        Ok(Self { path, _directory: directory })
+    }
+}
+
+fn remove_socket(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "something else than a socket is there")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// The addresses the host knows for `name`.
@@ -136,5 +201,42 @@ impl PipeConnector {
         let (near, far) = tokio::io::duplex(PIPE_BYTES);
         self.outgoing.send(far).await.map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
         Ok(near)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn a_socket_works_at_any_depth_and_replaces_a_stale_one() {
+        let root = tempfile::tempdir().expect("a directory");
+        let deep = root.path().join("deep".repeat(40));
+        std::fs::create_dir(&deep).expect("made");
+        let path = deep.join("control.sock");
+        drop(Listener::unix(&path).expect("binds"));
+        assert_eq!(connect_unix(&path).await.expect_err("stale").kind(), io::ErrorKind::ConnectionRefused);
+
+        let mut listener = Listener::unix(&path).expect("replaces the stale one");
+        assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        let (accepted, client) = tokio::join!(listener.accept(), connect_unix(&path));
+        let ((mut near, peer), mut far) = (accepted.expect("accepts"), client.expect("connects"));
+        assert_eq!(peer, Peer::Unix);
+        far.write_all(b"hello").await.expect("writes");
+        drop(far);
+        let mut seen = String::new();
+        near.read_to_string(&mut seen).await.expect("reads");
+        assert_eq!(seen, "hello");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_socket_is_not_replaced() {
+        let root = tempfile::tempdir().expect("a directory");
+        let path = root.path().join("notes");
+        std::fs::write(&path, "mine").expect("written");
+        let Err(error) = Listener::unix(&path) else { panic!("replaced a file") };
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read_to_string(&path).expect("still there"), "mine");
     }
 }
