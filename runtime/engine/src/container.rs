@@ -18,7 +18,10 @@ use parking_lot::Mutex;
 use std::{
     future::pending,
     path::PathBuf,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -53,6 +56,8 @@ pub(crate) struct Container {
     /// When the guest must have ended; earlier requests win.
     stop_by: watch::Sender<Option<Instant>>,
     running: Mutex<Option<Running>>,
+    /// Its removal has begun: it is gone for everyone as soon as its guest has ended.
+    removing: AtomicBool,
 }
 
 /// What a running container has besides its guest.
@@ -103,7 +108,20 @@ impl Container {
             log: watch::Sender::default(),
             stop_by: watch::Sender::new(None),
             running: Mutex::new(None),
+            removing: AtomicBool::new(false),
         }
+    }
+
+    /// Begins its removal. From Running it is gone in one step, so that nobody
+    /// takes its end for one of its own.
+    pub fn begin_removal(&self) {
+        self.removing.store(true, Relaxed);
+    }
+
+    /// Whether it is still there for who asks.
+    pub fn is_present(&self) -> bool {
+        // The state is behind a lock, which orders this after the guest's end.
+        matches!(*self.state.borrow(), ContainerState::Running { .. }) || !self.removing.load(Relaxed)
     }
 
     /// Takes the container from Created to Running; the caller must then have it

@@ -128,7 +128,8 @@ impl RuntimeService for WasmRuntime {
     }
 
     async fn remove_container(&self, container: &ContainerId) -> Result<(), Error> {
-        let Ok(container) = self.shared.container(container) else { return Ok(()) };
+        // A removal that was interrupted is finished by the next one.
+        let Some(container) = self.shared.known_container(container) else { return Ok(()) };
         self.shared.remove(&container).await;
         Ok(())
     }

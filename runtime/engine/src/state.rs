@@ -174,8 +174,13 @@ impl Shared {
     /// # Errors
     /// [`Error::NotFound`].
     pub fn container(&self, id: &ContainerId) -> Result<Arc<Container>, Error> {
-        let found = self.tables.lock().containers.get(id).cloned();
+        let found = self.known_container(id).filter(|container| container.is_present());
         found.ok_or_else(|| Error::NotFound(format!("no container {}", id.0)))
+    }
+
+    /// A container, even one whose removal has begun.
+    pub fn known_container(&self, id: &ContainerId) -> Option<Arc<Container>> {
+        self.tables.lock().containers.get(id).cloned()
     }
 
     /// A container of this image, if there is one.
@@ -194,7 +199,9 @@ impl Shared {
     pub fn containers(&self, filter: &Filter) -> Vec<ContainerStatus> {
         let tables = self.tables.lock();
         let matching = tables.containers.values().filter(|container| container.matches(filter));
-        matching.map(|container| container.status()).collect()
+        // Its status first: what is Running in it was there.
+        let seen = matching.map(|container| (container.status(), container.is_present()));
+        seen.filter(|(_, is_present)| *is_present).map(|(status, _)| status).collect()
     }
 
     /// As [`wk_cri::RuntimeService::run_pod_sandbox`].
@@ -331,6 +338,7 @@ impl Shared {
 
     /// Ends and removes a container, but not its log.
     pub async fn remove(&self, container: &Arc<Container>) {
+        container.begin_removal();
         container.cancel(self.now());
         container.request_stop(Instant::now());
         container.ended().await;

@@ -284,6 +284,9 @@ fn after_exit(input: &Input, role: Role, policy: RestartPolicy, memory: &Contain
     if !policy.restarts(exit.exit_code) {
         return Some(Need::Ended { well: exit.exit_code == 0 });
     }
+    if exit.is_lost() {
+        return None;
+    }
     crate::backoff::Backoff::wait(memory.restarts, exit.finished_at, input.now).map(Need::Wait)
 }
 

@@ -23,6 +23,11 @@ const EXITS_MAX: usize = 2;
 
 /// The exit code of a container whose end nobody saw (upstream: `ContainerStatusUnknown`).
 const LOST_EXIT_CODE: i32 = 137;
+const LOST_REASON: &str = "ContainerStatusUnknown";
+
+/// What upstream says of a container that was removed while its pod goes on.
+const GONE_MESSAGE: &str =
+    "The container could not be located when the pod was deleted.  The container used to be Running";
 
 /// What a worker remembers.
 #[derive(Clone, Debug, Default)]
@@ -179,6 +184,15 @@ pub struct Exit {
     pub finished_at: Timestamp,
 }
 
+impl Exit {
+    /// Whether nobody saw it. The container has not failed then, as far as anyone
+    /// knows, and its restart need not wait (upstream: `doBackOff` looks at exits
+    /// that the runtime still has).
+    pub fn is_lost(&self) -> bool {
+        self.reason == LOST_REASON
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Seen {
     id: ContainerId,
@@ -292,7 +306,8 @@ impl ContainerMemory {
         });
     }
 
-    /// A container that ran and that the runtime no longer has: removed behind the kubelet's back.
+    /// A container that ran and that the runtime no longer has: removed behind the
+    /// kubelet's back (upstream: `kubelet_pods.go`, `convertToAPIContainerStatuses`).
     fn note_lost(&mut self, scheme: &str, present: &[&ContainerStatus], now: Timestamp) {
         let Some(seen) = self.seen.take_if(|seen| present.iter().all(|container| container.id != seen.id)) else {
             return;
@@ -302,6 +317,7 @@ impl ContainerMemory {
                 attempt: seen.attempt,
                 sandbox: Some(seen.sandbox),
                 container_id: format!("{scheme}{}", seen.id.0),
+                message: GONE_MESSAGE.to_owned(),
                 ..lost(seen.attempt, now)
             });
         }
@@ -326,7 +342,7 @@ pub fn lost(attempt: u32, now: Timestamp) -> Exit {
         sandbox: None,
         container_id: String::new(),
         exit_code: LOST_EXIT_CODE,
-        reason: "ContainerStatusUnknown".to_owned(),
+        reason: LOST_REASON.to_owned(),
         message: "The container could not be located when the pod was terminated".to_owned(),
         started_at: None,
         finished_at: now,

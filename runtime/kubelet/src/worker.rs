@@ -299,7 +299,7 @@ impl Worker {
             Action::Start { container, .. } => {
                 let memory = self.memory.container_mut(container);
                 let failed_at = [
-                    memory.last_exit().map(|exit| exit.finished_at),
+                    memory.last_exit().filter(|exit| !exit.is_lost()).map(|exit| exit.finished_at),
                     memory
                         .start_failure
                         .as_ref()

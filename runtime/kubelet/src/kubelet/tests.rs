@@ -448,6 +448,29 @@ async fn a_lost_sandbox_is_made_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_container_removed_behind_its_back_is_replaced_at_once_each_time() {
+    let world = World::new();
+    world.bind(one("sleep:v1"));
+    world.until_ready().await;
+    let started = tokio::time::Instant::now();
+    for restarts in 1..=3 {
+        let before = world.pod();
+        let view = world.handle.pod("default", "web", None).expect("a view");
+        let id = view.running_container("main").expect("a container").id.clone();
+        world.runtime.remove_container(&id).await.expect("removed");
+        let replaced = |pod: &Value| main(pod)["restartCount"] == restarts && condition(pod, "Ready") == "True";
+        world.until_pod("replaced", replaced).await;
+        let after = world.pod();
+        assert_ne!(main(&after)["containerID"], main(&before)["containerID"]);
+        assert_eq!(after["status"]["podIP"], before["status"]["podIP"]);
+        let last = &main(&after)["lastState"]["terminated"];
+        assert_eq!((&last["reason"], &last["exitCode"]), (&json!("ContainerStatusUnknown"), &json!(137)));
+        assert_eq!(last["containerID"], main(&before)["containerID"]);
+    }
+    assert!(started.elapsed() < Duration::from_secs(5), "nothing has failed, so nothing backs off");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_sandbox_that_cannot_be_made_is_tried_again() {
     let world = World::new();
     world.runtime.fail_next("run_pod_sandbox", Error::ResourceExhausted("no address".to_owned()));
