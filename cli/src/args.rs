@@ -1,6 +1,10 @@
 //! What was typed. No defaults that need I/O; the commands check the rest.
 #![allow(rustdoc::broken_intra_doc_links, reason = "clap prints these comments as they are")]
 
+mod lifecycle;
+
+pub use lifecycle::*;
+
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -36,11 +40,26 @@ pub struct Global {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Start a cluster in the background
+    Up(Up),
+    /// Stop the cluster in the background
+    Down(Down),
+    /// Show how the cluster is
+    Status(Status),
     /// Run a cluster, or some of its parts, in this process
     Server(Server),
     /// Load, list, inspect and remove wasm images
     #[command(subcommand)]
     Image(Image),
+    /// List, inspect and remove containers as the runtime sees them
+    #[command(subcommand)]
+    Ctr(Ctr),
+    /// Save all objects to a file, or start from one
+    #[command(subcommand)]
+    Snapshot(Snapshot),
+    /// Show and change the kubeconfig
+    #[command(subcommand)]
+    Config(Config),
     /// Create or update objects from files
     Apply(Apply),
     /// Show objects
@@ -95,6 +114,9 @@ pub struct Server {
     /// Addresses of pods; each node takes a /24 of it
     #[arg(long, default_value = "10.244.0.0/16", value_name = "CIDR")]
     pub cluster_cidr: ipnet::Ipv4Net,
+    /// In a session of its own, with the log in the data directory
+    #[arg(long, hide = true)]
+    pub background: bool,
 }
 
 /// A part of a cluster.

@@ -4,10 +4,10 @@
 //! `client-go/tools/clientcmd/loader.go`); when none of them names a cluster,
 //! the kubeconfig that `wk server` wrote into its data directory.
 
-use crate::args::Global;
+use crate::{args::Global, kubeconfig::Sources};
 use anyhow::{Context, Result, bail};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A client and the namespace that applies when a command names none.
 pub struct Cluster {
@@ -35,6 +35,16 @@ pub async fn connect(global: &Global) -> Result<Cluster> {
     Ok(Cluster { client, namespace, namespace_given: global.namespace.is_some() })
 }
 
+/// A client for the cluster of a kubeconfig that a server wrote.
+///
+/// # Errors
+/// When the kubeconfig is not whole.
+pub async fn of_document(document: &crate::kubeconfig::Document) -> Result<kube::Client> {
+    let options = KubeConfigOptions::default();
+    let config = kube::Config::from_custom_kubeconfig(document.to_client()?, &options).await.map_err(explain_config)?;
+    kube::Client::try_from(config).context("connect to the cluster")
+}
+
 fn explain_config(error: kube::config::KubeconfigError) -> anyhow::Error {
     use kube::config::KubeconfigError::{CurrentContextNotSet, LoadContext};
     match error {
@@ -45,34 +55,38 @@ fn explain_config(error: kube::config::KubeconfigError) -> anyhow::Error {
 }
 
 fn kubeconfig(global: &Global) -> Result<Kubeconfig> {
-    if let Some(path) = &global.kubeconfig {
-        return read(path);
-    }
-    if std::env::var_os("KUBECONFIG").is_some_and(|value| !value.is_empty()) {
-        return Kubeconfig::from_env().context("read $KUBECONFIG")?.context("$KUBECONFIG names no file that exists");
-    }
-    let home = home().map(|home| home.join(".kube/config")).filter(|path| path.exists());
-    if let Some(path) = home {
-        let config = read(&path)?;
-        if config.current_context.is_some() || global.context.is_some() {
-            return Ok(config);
+    let found = match Sources::of(global) {
+        Ok(sources) => Some(sources.read()?),
+        Err(_) => None, // no home directory: there may be a local server all the same
+    };
+    let is_given = global.kubeconfig.is_some() || std::env::var_os("KUBECONFIG").is_some_and(|list| !list.is_empty());
+    match found {
+        Some(found) if is_given => {
+            if !found.exists() {
+                bail!("kubeconfig {} does not exist", found.default_path().display());
+            }
+            return found.merged().to_client();
         }
+        Some(found) => {
+            let merged = found.merged();
+            if merged.current_context().is_some() || global.context.is_some() && found.exists() {
+                return merged.to_client();
+            }
+        }
+        None => {}
     }
     let local = data_dir(global)?.join("kubeconfig");
     if !local.exists() {
         bail!(
-            "no cluster is configured: neither $KUBECONFIG nor ~/.kube/config names one, and no server has written {}; start one with `wk server`",
+            "no cluster is configured: neither $KUBECONFIG nor ~/.kube/config names one, and no server has written {}; start one with `wk up`",
             local.display()
         );
     }
-    read(&local)
+    Kubeconfig::read_from(&local).with_context(|| format!("read kubeconfig {}", local.display()))
 }
 
-fn read(path: &Path) -> Result<Kubeconfig> {
-    Kubeconfig::read_from(path).with_context(|| format!("read kubeconfig {}", path.display()))
-}
-
-fn home() -> Option<PathBuf> {
+/// The user's home directory.
+pub(crate) fn home() -> Option<PathBuf> {
     std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from)
 }
 

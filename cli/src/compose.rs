@@ -7,8 +7,13 @@
 mod machine;
 mod node;
 
-use crate::args::Role;
+use crate::{
+    args::Role,
+    control::{self, lock::ServerLock, protocol},
+    data_dir::DataDir,
+};
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 use futures::future::join_all;
 use ipnet::Ipv4Net;
 use std::{
@@ -20,10 +25,13 @@ use std::{
 use tokio::runtime::Handle;
 use wk_apiserver::{ApiServer, pki::Pki};
 use wk_controllers::ControllerSet;
-use wk_engine::WasmRuntime;
+use wk_cri::RuntimeService;
 use wk_network::{Egress, Network};
 use wk_platform::{Clock, Entropy, TaskGroup, UserInfo, http::HttpService, in_process, listen::Listener, serve};
 use wk_store::{Store, rocksdb::RocksStore};
+
+/// Where the store is, under the data directory.
+pub(crate) const STORE_DIRECTORY: &str = "store";
 
 /// The zone of the cluster's names.
 const CLUSTER_DOMAIN: &str = "cluster.local";
@@ -66,11 +74,12 @@ pub struct Cluster {
     pub kubeconfig: PathBuf,
     /// Scheduler, controllers, nodes: what works on the API.
     parts: TaskGroup,
-    /// What runs the guests of each node.
-    runtimes: Vec<Arc<WasmRuntime>>,
-    /// The API server itself.
+    /// The nodes, for the runtimes of their guests.
+    nodes: Vec<node::Node>,
+    /// The API server itself, and the control socket.
     api: TaskGroup,
     store: Arc<dyn Store>,
+    _lock: ServerLock,
 }
 
 impl Config {
@@ -88,9 +97,11 @@ pub async fn start(config: Config, guests: Handle) -> Result<Cluster> {
     if !config.runs(Role::Apiserver) {
         bail!("--roles: every role runs beside the API server in this version, so \"apiserver\" must be among them");
     }
-    prepare(&config.data_dir)?;
+    DataDir::new(&config.data_dir)?.prepare()?;
+    let lock = ServerLock::take(&config.data_dir)?;
     let (clock, entropy) = (Clock::system(), Entropy::system());
-    let store = open_store(&config.data_dir.join("store")).await?;
+    let started_at = clock.now();
+    let store = open_store(&config.data_dir.join(STORE_DIRECTORY)).await?;
     let (api_tasks, parts) = (TaskGroup::new(), TaskGroup::new());
     let listener = Listener::tcp(config.listen).await?;
     let address = listener.local_addr().context("the listener has no address")?;
@@ -114,8 +125,10 @@ pub async fn start(config: Config, guests: Handle) -> Result<Cluster> {
     shared.start_scheduler();
     shared.start_controllers(&pki);
     let runs_nodes = shared.config.runs(Role::Node);
-    let runtimes = if runs_nodes { node::start_all(&shared, api.nodes(), guests)? } else { Vec::new() };
-    Ok(Cluster { address, kubeconfig, parts, runtimes, api: api_tasks, store })
+    let nodes = if runs_nodes { node::start_all(&shared, api.nodes(), guests)? } else { Vec::new() };
+    let status = shared.status(started_at, &nodes);
+    shared.start_control(status, &nodes, &store, &api_tasks)?;
+    Ok(Cluster { address, kubeconfig, parts, nodes, api: api_tasks, store, _lock: lock })
 }
 
 /// What the parts that work on the API have in common.
@@ -160,6 +173,44 @@ impl Shared {
         wk_controllers::run(config, self.parts.clone());
     }
 
+    /// What the control socket says of this process.
+    fn status(&self, started_at: jiff::Timestamp, nodes: &[node::Node]) -> protocol::ServerStatus {
+        let info =
+            |node: &node::Node| protocol::NodeInfo { name: node.name.clone(), pod_cidr: node.pod_cidr.to_string() };
+        protocol::ServerStatus {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            kubernetes_version: wk_apiserver::version::git_version(),
+            runtime_version: nodes.first().map(|node| node.runtime.version()).unwrap_or_default(),
+            started_at,
+            address: self.advertise,
+            roles: self.config.roles.iter().map(role_name).collect(),
+            service_cidr: self.config.service_cidr.to_string(),
+            cluster_cidr: self.config.cluster_cidr.to_string(),
+            nodes: nodes.iter().map(info).collect(),
+        }
+    }
+
+    fn start_control(
+        &self,
+        status: protocol::ServerStatus,
+        nodes: &[node::Node],
+        store: &Arc<dyn Store>,
+        tasks: &TaskGroup,
+    ) -> Result<()> {
+        let node = |node: &node::Node| control::server::Node { name: node.name.clone(), runtime: node.runtime.clone() };
+        let config = control::server::Config {
+            status,
+            nodes: nodes.iter().map(node).collect(),
+            clock: self.clock.clone(),
+            store: store.clone(),
+            spool: self.config.data_dir.clone(),
+            tasks: tasks.clone(),
+        };
+        let socket = self.config.data_dir.join(control::SOCKET);
+        control::server::start(config, &socket).context("open the control socket")
+    }
+
     fn network(&self) -> Network {
         let mut config = wk_network::Config::new(self.entropy.clone());
         config.inside = vec![self.config.cluster_cidr.into(), self.config.service_cidr.into()];
@@ -186,7 +237,7 @@ impl Cluster {
     pub async fn stop(self) -> Result<()> {
         let parts = self.parts.shutdown(STOP_DEADLINE).await;
         // Without the kubelets nobody starts a guest again, or reports that it ended.
-        let guests = join_all(self.runtimes.iter().map(|runtime| runtime.shutdown(STOP_DEADLINE))).await;
+        let guests = join_all(self.nodes.iter().map(|node| node.runtime.shutdown(STOP_DEADLINE))).await;
         let api = self.api.shutdown(STOP_DEADLINE).await;
         self.store.close().await.context("close the store")?;
         let guests = guests.into_iter().collect::<Result<(), _>>();
@@ -201,6 +252,11 @@ fn only_to(api: SocketAddr, tasks: TaskGroup) -> Egress {
         .with_names(|_| Box::pin(async { Err(std::io::ErrorKind::NotFound.into()) }))
 }
 
+/// A role as `--roles` spells it.
+fn role_name(role: &Role) -> String {
+    role.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
 /// Where a listener at `address` is reached on this machine.
 fn reachable(address: SocketAddr) -> SocketAddr {
     match address.ip() {
@@ -208,18 +264,6 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, address.port()).into(),
         _ => address,
     }
-}
-
-fn prepare(data_dir: &Path) -> Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(data_dir)
-        .with_context(|| format!("make the data directory {}", data_dir.display()))?;
-    // Keys and Secrets live here; a directory made by hand may be open to all.
-    std::fs::set_permissions(data_dir, std::fs::Permissions::from_mode(0o700))
-        .with_context(|| format!("protect the data directory {}", data_dir.display()))
 }
 
 async fn open_store(directory: &Path) -> Result<Arc<dyn Store>> {

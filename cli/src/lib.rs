@@ -7,14 +7,19 @@
 //!
 //! Reading order: [`args`] (what was typed), [`compose`] (how a cluster is put
 //! together: the one place that knows every part), [`client`] and [`rest`] (how a
-//! command reaches a cluster), [`resources`] and [`manifest`] (what it is about),
-//! [`commands`], [`output`] (what it prints).
+//! command reaches a cluster), [`kubeconfig`] (which one), [`control`] and
+//! [`data_dir`] (how it reaches the server's process and files), [`resources`] and
+//! [`manifest`] (what it is about), [`commands`], [`output`] (what it prints).
 #![forbid(unsafe_code)]
 
 pub mod args;
 pub mod client;
 pub mod commands;
 pub mod compose;
+pub mod control;
+pub mod data_dir;
+pub mod kubeconfig;
+mod log_file;
 pub mod manifest;
 pub mod output;
 pub mod resources;
@@ -52,5 +57,19 @@ fn start_telemetry(args: &args::Args) {
     let default = if matches!(args.command, args::Command::Server(_)) { "info" } else { "off" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("WK_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    match log_file(args) {
+        Some(log) => subscriber.with_ansi(false).with_writer(std::sync::Mutex::new(log)).init(),
+        None => subscriber.with_writer(std::io::stderr).init(),
+    }
+}
+
+/// The log of a server in the background. Without one, standard error is as good.
+fn log_file(args: &args::Args) -> Option<log_file::LogFile> {
+    match &args.command {
+        args::Command::Server(server) if server.background => {}
+        _ => return None,
+    }
+    let data_dir = data_dir::DataDir::new(client::data_dir(&args.global).ok()?).ok()?;
+    log_file::LogFile::open(data_dir.log_path()).ok()
 }

@@ -211,7 +211,7 @@ fn explain_connection(error: kube::Error) -> anyhow::Error {
         if let Some(io) = inner.downcast_ref::<std::io::Error>()
             && io.kind() == std::io::ErrorKind::ConnectionRefused
         {
-            return anyhow::anyhow!("the connection to the server was refused - is the server running (`wk server`)?");
+            return anyhow::anyhow!("the connection to the server was refused - is the server running (`wk up`)?");
         }
         cause = inner;
     }

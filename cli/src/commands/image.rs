@@ -4,7 +4,7 @@
 use crate::{
     args::{Global, Image},
     client,
-    output::{self, table::Table},
+    output::{self, size, table::Table},
 };
 use anyhow::{Context, Result, bail};
 use std::{io::Write, process::ExitCode};
@@ -73,12 +73,4 @@ fn kind_name(record: &ImageRecord) -> String {
         WasmKind::Module => "module",
     }
     .to_owned()
-}
-
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1_000 => format!("{bytes}B"),
-        1_000..1_000_000 => format!("{:.1}kB", bytes as f64 / 1e3),
-        _ => format!("{:.1}MB", bytes as f64 / 1e6),
-    }
 }

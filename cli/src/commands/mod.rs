@@ -2,9 +2,12 @@
 
 mod api_resources;
 mod apply;
+mod config;
 mod create;
+mod ctr;
 mod delete;
 mod describe;
+mod down;
 mod get;
 mod image;
 pub(crate) use image::IMAGES_DIRECTORY;
@@ -13,6 +16,9 @@ mod port_forward;
 mod run;
 mod scale;
 mod server;
+mod snapshot;
+mod status;
+mod up;
 mod version;
 mod wait;
 
@@ -34,6 +40,12 @@ use std::{process::ExitCode, time::Duration};
 pub fn run(args: Args) -> Result<ExitCode> {
     match args.command {
         Command::Server(server) => server::run(&args.global, server),
+        Command::Up(up) => client_runtime()?.block_on(up::run(&args.global, up)),
+        Command::Down(down) => down::run(&args.global, &down),
+        Command::Status(status) => client_runtime()?.block_on(status::run(&args.global, &status)),
+        Command::Ctr(ctr) => client_runtime()?.block_on(ctr::run(&args.global, ctr)),
+        Command::Snapshot(snapshot) => client_runtime()?.block_on(snapshot::run(&args.global, snapshot)),
+        Command::Config(config) => config::run(&args.global, config),
         Command::Image(image) => image::run(&args.global, image),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "wk", &mut crate::output::stdout());
@@ -66,7 +78,15 @@ async fn run_client(context: &Context, command: Command) -> Result<()> {
         Command::PortForward(args) => port_forward::run(context, &args).await,
         Command::ApiResources => api_resources::run(context).await,
         Command::Version => version::run(context).await,
-        Command::Server(_) | Command::Image(_) | Command::Completion { .. } => {
+        Command::Up(_)
+        | Command::Down(_)
+        | Command::Status(_)
+        | Command::Ctr(_)
+        | Command::Snapshot(_)
+        | Command::Config(_)
+        | Command::Server(_)
+        | Command::Image(_)
+        | Command::Completion { .. } => {
             unreachable!("these do not need a cluster and were handled before")
         }
     }

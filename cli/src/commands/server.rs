@@ -15,6 +15,10 @@ use wk_platform::tasks::{OnError, TaskGroup};
 pub(super) fn run(global: &Global, args: Server) -> Result<ExitCode> {
     #[expect(clippy::disallowed_methods, reason = "how long the start took, for the person who waits")]
     let started = Instant::now();
+    if args.background {
+        // So that the end of the terminal it was started from is not its own.
+        rustix::process::setsid().context("start a session")?;
+    }
     let config = config(global, args)?;
     let control = wk_platform::runtimes::control_plane().context("start the async runtime")?;
     let guests = wk_platform::runtimes::guests().context("start the guests' runtime")?;
@@ -32,7 +36,7 @@ pub(super) fn run(global: &Global, args: Server) -> Result<ExitCode> {
 }
 
 fn config(global: &Global, args: Server) -> Result<compose::Config> {
-    let Server { listen, nodes, roles, controllers, service_cluster_ip_range, cluster_cidr } = args;
+    let Server { listen, nodes, roles, controllers, service_cluster_ip_range, cluster_cidr, background: _ } = args;
     Ok(compose::Config {
         data_dir: std::path::absolute(client::data_dir(global)?).context("find the data directory")?,
         listen,
@@ -47,7 +51,8 @@ fn config(global: &Global, args: Server) -> Result<compose::Config> {
 fn announce(cluster: &Cluster, started: Instant) -> Result<()> {
     let mut out = output::stdout();
     writeln!(out, "kubeconfig: {}", cluster.kubeconfig.display())?;
-    writeln!(out, "wk is ready at https://{} after {} ms", cluster.address, started.elapsed().as_millis())?;
+    let after = started.elapsed().as_millis();
+    writeln!(out, "{}https://{} after {after} ms", super::up::READY, cluster.address)?;
     Ok(out.flush()?)
 }
 

@@ -39,8 +39,16 @@ struct Machine {
     guests: Handle,
 }
 
-/// Starts the nodes; their runtimes are to be shut down when the kubelets have stopped.
-pub(super) fn start_all(shared: &Shared, nodes: &Nodes, guests: Handle) -> Result<Vec<Arc<WasmRuntime>>> {
+/// A node that runs here.
+pub(super) struct Node {
+    pub name: String,
+    pub pod_cidr: Ipv4Net,
+    /// To be shut down when the kubelets have stopped.
+    pub runtime: Arc<WasmRuntime>,
+}
+
+/// Starts the nodes.
+pub(super) fn start_all(shared: &Shared, nodes: &Nodes, guests: Handle) -> Result<Vec<Node>> {
     let data_dir = &shared.config.data_dir;
     let network = shared.network();
     let machine = Machine {
@@ -58,7 +66,8 @@ pub(super) fn start_all(shared: &Shared, nodes: &Nodes, guests: Handle) -> Resul
     let numbered = ranges.into_iter().enumerate();
     let started = numbered.map(|(index, range)| {
         let name = format!("node-{}", index + 1);
-        start(shared, &machine, nodes, &name, range).with_context(|| format!("start {name}"))
+        let runtime = start(shared, &machine, nodes, &name, range).with_context(|| format!("start {name}"))?;
+        Ok(Node { name, pod_cidr: range, runtime })
     });
     started.collect()
 }

@@ -23,6 +23,16 @@ pub fn line(text: impl std::fmt::Display) -> Result<()> {
     Ok(writeln!(stdout(), "{text}")?)
 }
 
+/// A number of bytes as docker shows it.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes}B"),
+        1_000..1_000_000 => format!("{:.1}kB", bytes as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1}MB", bytes as f64 / 1e6),
+        _ => format!("{:.1}GB", bytes as f64 / 1e9),
+    }
+}
+
 /// `-o`, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
