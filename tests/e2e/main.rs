@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may stop at the first surprise")]
 
 mod bad_input;
+mod ctr;
 mod harness;
 mod healing;
+mod life;
 mod objects;
 mod output;
 mod reach;
