@@ -200,7 +200,7 @@ fn the_kubeconfig_is_changed_as_kubectl_changes_it() {
         "current-context",
         "view",
         "view --minify",
-        "view --raw -o json",
+        "view --raw -o jsonpath={.users[0].user.token}",
         "view -o jsonpath={.users[*].name}",
         "rename-context dev second",
         "rename-context dev third",
@@ -214,14 +214,12 @@ fn the_kubeconfig_is_changed_as_kubectl_changes_it() {
         "view",
     ];
     let homes = [Home::new(), Home::new()];
-    for (home, tool) in homes.iter().zip(Tool::BOTH) {
-        std::fs::write(home.directory.path().join("one"), THEIRS).unwrap();
-        std::fs::write(
-            home.directory.path().join("two"),
-            "contexts: [{name: two, context: {cluster: work, user: me}}]",
-        )
-        .unwrap();
-        let _ = tool;
+    // kubectl drops what it does not know; that this is kept is another test.
+    let one = THEIRS.replace(", from-the-future: 1", "");
+    for home in &homes {
+        let write = |name, text: &str| std::fs::write(home.directory.path().join(name), text).unwrap();
+        write("one", &one);
+        write("two", "contexts: [{name: two, context: {cluster: work, user: me}}]");
     }
     for command in commands {
         let args: Vec<&str> = std::iter::once("config").chain(command.split(' ')).collect();
