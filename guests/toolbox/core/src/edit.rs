@@ -66,7 +66,10 @@ impl Editor {
         let mut buffer = Buffer { characters: Vec::new(), cursor: 0 };
         let mut position = self.history.len();
         let mut draft = String::new();
-        let write = |text: &str| drop(terminal.write(text.as_bytes()));
+        // Nobody is left to see that this failed.
+        let write = |text: &str| {
+            let _ = terminal.write(text.as_bytes());
+        };
         write(prompt);
         loop {
             let Some(key) = read_key(stdin) else { return Line::End };

@@ -315,10 +315,6 @@ impl Container {
         Self(root)
     }
 
-    pub fn path(&self, path: &str) -> PathBuf {
-        self.0.join(path)
-    }
-
     /// Runs a program in `/tmp`.
     pub fn run(&self, arguments: &[&str], stdin: &str) -> Ran {
         let host = Fake { root: self.0.clone(), pid: 2, next_pid: Arc::new(AtomicU32::new(3)) };
@@ -334,11 +330,6 @@ impl Container {
         let code = host.spawn(&command, [&input, &output, &errors]).map_or(127, |child| child.wait());
         let text = |file: &File| String::from_utf8_lossy(&file.read(1 << 24).unwrap()).into_owned();
         Ran { stdout: text(&output), stderr: text(&errors), code }
-    }
-
-    /// Runs a script: stdout.
-    pub fn sh(&self, script: &str) -> String {
-        self.run(&["sh", "-c", script], "").stdout
     }
 }
 

@@ -25,6 +25,7 @@ mod fake;
 mod flags;
 pub mod host;
 mod shell;
+mod time;
 
 pub use applets::{names, run};
 pub use context::{Context, Output};

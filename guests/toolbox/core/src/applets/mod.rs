@@ -4,9 +4,20 @@
 //! subject share a file.
 
 mod basics;
+mod files;
+mod find;
+mod grep;
+mod ls;
+mod net;
 mod printf;
 mod processes;
+mod regular;
+mod sed;
+mod sort;
+mod system;
+mod tar;
 mod test;
+mod text;
 
 pub(crate) use basics::{Octal, unescape};
 pub(crate) use processes::signal;
@@ -32,27 +43,117 @@ const fn applet(name: &'static str, run: fn(&mut Context) -> Outcome, usage: &'s
 /// Every program, by name.
 static APPLETS: &[Applet] = &[
     applet("[", basics::test, "EXPRESSION ]\n\nCheck file types, compare values etc."),
+    applet("base64", system::base64, "[-d] [-w COL] [FILE]\n\nBase64 encode or decode FILE to standard output"),
+    applet(
+        "basename",
+        text::basename,
+        "FILE [SUFFIX] | -a FILE... | -s SUFFIX FILE...\n\nStrip directory path and SUFFIX from FILE",
+    ),
     applet("cat", basics::cat, "[-n] [FILE]...\n\nPrint FILEs to stdout"),
+    applet("chmod", files::chmod, "[-R] MODE FILE...\n\nDo nothing: there are no permission bits here"),
+    applet("chown", files::chmod, "[-R] USER[:GROUP] FILE...\n\nDo nothing: there are no owners here"),
+    applet("cp", files::cp, "[-arpn] SOURCE... DEST\n\nCopy SOURCEs to DEST"),
+    applet("cut", text::cut, "[-b|c|f LIST] [-d CHAR] [-s] [FILE]...\n\nPrint selected fields from FILEs to stdout"),
+    applet("date", system::date, "[-uR] [-d TIME] [-r FILE] [+FMT]\n\nDisplay time (using +FMT)"),
+    applet(
+        "dd",
+        files::dd,
+        "[if=FILE] [of=FILE] [bs=N] [count=N] [skip=N] [status=none]\n\nCopy a file with converting and formatting",
+    ),
+    applet("df", system::df, "[-hk]\n\nPrint filesystem usage statistics"),
+    applet("dirname", text::dirname, "FILENAME\n\nStrip non-directory suffix from FILENAME"),
+    applet("du", files::du, "[-achks] [-d N] [FILE]...\n\nSummarize disk space used for FILEs (or directories)"),
     applet("echo", basics::echo, "[-neE] [ARG]...\n\nPrint ARGs to stdout"),
+    applet("egrep", grep::grep, "[-ivnrclLqosw] PATTERN [FILE]...\n\nSearch for an extended PATTERN"),
     applet(
         "env",
         processes::env,
         "[-i] [-u NAME]... [NAME=VALUE]... [PROG ARGS]\n\nPrint the environment, or run PROG in a changed one",
     ),
+    applet("expr", system::expr, "EXPRESSION\n\nPrint the value of EXPRESSION"),
     applet("false", basics::no, "\n\nReturn an exit code of FALSE (1)"),
+    applet("fgrep", grep::grep, "[-ivnrclLqosw] PATTERN [FILE]...\n\nSearch for a fixed string"),
+    applet("find", find::find, "[PATH]... [OPTIONS] [ACTIONS]\n\nSearch for files and perform actions on them"),
+    applet(
+        "grep",
+        grep::grep,
+        "[-EFivnrclLqoswxhH] [-m N] [-A|B|C N] PATTERN|-e PATTERN [FILE]...\n\nSearch for PATTERN in FILEs (or stdin)",
+    ),
+    applet("gunzip", tar::gzip, "[-cfk] [FILE]...\n\nDecompress FILEs (or stdin)"),
+    applet("gzip", tar::gzip, "[-cdfk] [FILE]...\n\nCompress FILEs (or stdin)"),
+    applet("head", text::head, "[-n [-]N] [-c N] [FILE]...\n\nPrint first 10 lines of FILEs (or stdin)"),
+    applet("hexdump", system::hexdump, "[-C] [-n LEN] [FILE]\n\nDisplay FILE in hex"),
+    applet("hostname", system::hostname, "[-ifsd]\n\nShow hostname"),
+    applet("id", system::id, "[-ugGn]\n\nPrint information about the current user"),
     applet("kill", processes::kill, "[-l] [-SIG] PID...\n\nSend a signal (default: TERM) to given PIDs"),
+    applet("ln", files::ln, "[-sf] TARGET... LINK|DIR\n\nCreate a link LINK or DIR/TARGET to the specified TARGET(s)"),
+    applet("ls", ls::ls, "[-1AaCdFhlnpRrSt] [FILE]...\n\nList directory contents"),
+    applet("md5sum", system::sum, "[-cs] [FILE]...\n\nPrint or check MD5 checksums"),
+    applet("mkdir", files::mkdir, "[-m MODE] [-p] DIRECTORY...\n\nCreate DIRECTORY"),
+    applet("mv", files::mv, "[-fn] SOURCE... DEST\n\nRename SOURCE to DEST, or move SOURCEs to DIRECTORY"),
+    applet(
+        "nc",
+        net::nc,
+        "[-zuv] [-w SEC] HOST PORT | -l [-k] -p PORT\n\nOpen a pipe to HOST:PORT or listen for a connection",
+    ),
+    applet("nl", text::nl, "[-b a] [FILE]...\n\nWrite FILEs with line numbers added"),
+    applet("nslookup", net::nslookup, "HOST [DNS_SERVER]\n\nQuery DNS about HOST"),
+    applet("od", system::hexdump, "[-x] [-t x1] [-A n] [FILE]\n\nDump FILE in octal"),
     applet("printenv", processes::printenv, "[VARIABLE]...\n\nPrint environment VARIABLEs"),
     applet("printf", printf::printf, "FORMAT [ARG]...\n\nFormat and print ARGs according to FORMAT"),
     applet("ps", processes::ps, "[-o COL1,COL2=HEADER]\n\nShow list of processes"),
     applet("pwd", basics::pwd, "\n\nPrint the full name of the current directory"),
+    applet("readlink", files::readlink, "[-f] FILE...\n\nDisplay the value of a symlink"),
+    applet("realpath", files::readlink, "FILE...\n\nPrint absolute pathnames of FILEs"),
+    applet("rev", text::tac, "[FILE]...\n\nReverse lines of FILEs (or stdin)"),
+    applet("rm", files::rm, "[-rf] FILE...\n\nRemove (unlink) FILEs"),
+    applet("rmdir", files::rmdir, "DIRECTORY...\n\nRemove DIRECTORY if it is empty"),
+    applet("sed", sed::sed, "[-nEi] [-e CMD]... [-f FILE]... [FILE]...\n\nStream editor"),
+    applet("seq", text::seq, "[-w] [-s SEP] [FIRST [INC]] LAST\n\nPrint numbers from FIRST to LAST, in steps of INC"),
     applet("sh", crate::shell::main, "[-aCefnuvxs] [-o OPTION] [-c SCRIPT | FILE] [ARG]...\n\nUnix shell interpreter"),
+    applet("sha256sum", system::sum, "[-cs] [FILE]...\n\nPrint or check SHA256 checksums"),
+    applet("sha512sum", system::sum, "[-cs] [FILE]...\n\nPrint or check SHA512 checksums"),
     applet(
         "sleep",
         basics::sleep,
         "[N]...\n\nPause for a time equal to the total of the args given, where each arg can\nhave an optional suffix of (s)econds, (m)inutes, (h)ours, or (d)ays",
     ),
+    applet("sort", sort::sort, "[-nrufbghMVdsc] [-k KEY] [-t CHAR] [-o FILE] [FILE]...\n\nSort lines of text"),
+    applet("stat", ls::stat, "[-L] [-c FORMAT] FILE...\n\nDisplay file status"),
+    applet("sync", basics::yes, "\n\nWrite all buffered blocks to disk"),
+    applet("tac", text::tac, "[FILE]...\n\nConcatenate FILEs and print them in reverse"),
+    applet(
+        "tail",
+        text::tail,
+        "[-n [+]N] [-c N] [-f] [-s SECONDS] [FILE]...\n\nPrint last 10 lines of FILEs (or stdin)",
+    ),
+    applet(
+        "tar",
+        tar::tar,
+        "c|x|t [-zmvkhO] [-f TARFILE] [-C DIR] [FILE]...\n\nCreate, extract, or list files from a tar file",
+    ),
+    applet("tee", text::tee, "[-a] [FILE]...\n\nCopy stdin to each FILE, and also to stdout"),
     applet("test", basics::test, "EXPRESSION\n\nCheck file types, compare values etc."),
+    applet("touch", files::touch, "[-c] [-d DATE] [-r FILE] FILE...\n\nUpdate mtime of FILEs"),
+    applet(
+        "tr",
+        text::tr,
+        "[-cds] STRING1 [STRING2]\n\nTranslate, squeeze, or delete characters from stdin, writing to stdout",
+    ),
     applet("true", basics::yes, "\n\nReturn an exit code of TRUE (0)"),
+    applet("uname", system::uname, "[-asnrvmo]\n\nPrint system information"),
+    applet("uniq", text::uniq, "[-cdui] [-f,s,w N] [FILE [OUTFILE]]\n\nDiscard duplicate lines"),
+    applet("wc", text::wc, "[-clwmL] [FILE]...\n\nCount lines, words, and bytes for FILEs (or stdin)"),
+    applet(
+        "wget",
+        net::wget,
+        "[-qS] [--spider] [--header STR] [--post-data STR] [-T SEC] [-U STR] [-O FILE] URL\n\nRetrieve files via HTTP",
+    ),
+    applet("which", system::which, "[-a] COMMAND...\n\nLocate a COMMAND"),
+    applet("whoami", system::whoami, "\n\nPrint the user name"),
+    applet("xargs", text::xargs, "[-0rt] [-n N] [-I REPL] [PROG ARGS]\n\nRun PROG on every item given by stdin"),
+    applet("yes", text::yes, "[STRING]\n\nRepeatedly print a line with STRING, or 'y'"),
+    applet("zcat", tar::gzip, "[FILE]...\n\nDecompress to stdout"),
 ];
 
 /// The names of all programs, sorted.

@@ -19,7 +19,7 @@ impl Shell {
             match parser.line() {
                 Ok(Some(list)) => {
                     if self.options.verbose {
-                        let line = text[start..parser.position()].as_bytes();
+                        let line = &text.as_bytes()[start..parser.position()];
                         let _ = self.files.get(&2).map(|stderr| stderr.write(line));
                     }
                     if !self.options.noexec {

@@ -170,7 +170,7 @@ pub fn paths(pattern: &str, directory: impl Fn(&str) -> std::path::PathBuf) -> V
         }
         found = next;
     }
-    if absolute && found == ["/"] && pattern.trim_matches('/') != "" {
+    if absolute && found == ["/"] && !pattern.trim_matches('/').is_empty() {
         found.clear();
     }
     found.sort();
