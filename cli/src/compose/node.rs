@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::NodeAddress;
 use std::{net::IpAddr, path::Path, sync::Arc};
 use tokio::runtime::Handle;
 use wk_apiserver::node_connector::Nodes;
-use wk_engine::{Limits, Programs, WasmRuntime};
+use wk_engine::{Limits, Programs, Toolbox, WasmRuntime};
 use wk_images::ImageStore;
 use wk_kubelet::{Capacity, ClusterDns, Kubelet, KubeletHandle, NodeConfig, server};
 use wk_network::Network;
@@ -125,6 +125,7 @@ fn wasm_runtime(shared: &Shared, machine: &Machine, directory: &Path, range: Ipv
     let config = wk_engine::Config {
         programs: machine.programs.clone(),
         images: machine.images.clone(),
+        toolbox: Some(Toolbox { wasm: wk_guests::TOOLBOX, programs: wk_guests::TOOLBOX_PROGRAMS }),
         network: machine.network.clone(),
         pod_cidr: range,
         state_dir: directory.join("containers"),

@@ -1,8 +1,8 @@
 //! The runtime half of the contract.
 
 use crate::{
-    ByteStream, ContainerConfig, ContainerEvents, ContainerId, ContainerStats, ContainerStatus, Error, ExecOptions,
-    ExecSession, ExecSyncOutput, Filter, LogProgress, PodSandboxConfig, SandboxId, SandboxStatus,
+    AttachOptions, ByteStream, ContainerConfig, ContainerEvents, ContainerId, ContainerStats, ContainerStatus, Error,
+    ExecOptions, ExecSession, ExecSyncOutput, Filter, LogProgress, PodSandboxConfig, SandboxId, SandboxStatus,
 };
 use async_trait::async_trait;
 use std::time::Duration;
@@ -127,11 +127,12 @@ pub trait RuntimeService: Send + Sync + 'static {
     /// As [`RuntimeService::exec_sync`].
     async fn exec(&self, container: &ContainerId, options: ExecOptions) -> Result<ExecSession, Error>;
 
-    /// The streams of the container's guest itself.
+    /// The streams of the container's guest itself. Dropping the session leaves
+    /// the guest as it is.
     ///
     /// # Errors
     /// [`Error::FailedPrecondition`] when it does not run.
-    async fn attach(&self, container: &ContainerId) -> Result<ExecSession, Error>;
+    async fn attach(&self, container: &ContainerId, options: AttachOptions) -> Result<ExecSession, Error>;
 
     /// A connection to a TCP port that listens in the sandbox.
     ///

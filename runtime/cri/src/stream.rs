@@ -34,6 +34,14 @@ pub struct ExecOptions {
     pub tty: bool,
 }
 
+/// How to connect to a container's guest. The CRI's stdout, stderr and tty are the
+/// container's affair and the caller's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AttachOptions {
+    /// Whether stdin is given. A client without it does not use up `stdin_once`.
+    pub stdin: bool,
+}
+
 /// A running command. Dropping it ends the command.
 pub struct ExecSession {
     /// Bytes for the command's stdin; dropping it is end of file. `None` without stdin.

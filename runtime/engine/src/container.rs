@@ -12,7 +12,15 @@
 //! does not listen cannot be told, and ends at once, as by a signal that it does
 //! not handle.
 
-use crate::{cpu::Metered, limits::Usage, logs::ContainerOutput, rootfs::Rootfs, run::End, sandbox::Sandbox};
+use crate::{
+    cpu::{Metered, SharedThrottle},
+    limits::Usage,
+    logs::ContainerOutput,
+    processes::{Process, ProcessTable, SIGNAL_BASE},
+    rootfs::Rootfs,
+    run::End,
+    sandbox::Sandbox,
+};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::{
@@ -29,7 +37,7 @@ use tokio::{
 };
 use wk_cri::{
     ContainerConfig, ContainerId, ContainerState, ContainerStats, ContainerStatus, Error, Filter, LogProgress,
-    UnixNanos,
+    TerminalSize, UnixNanos,
 };
 use wk_images::ImageRecord;
 use wk_network::PodPort;
@@ -51,6 +59,9 @@ pub(crate) struct Container {
     pub log_path: PathBuf,
     pub rootfs: Rootfs,
     pub usage: Arc<Usage>,
+    /// The quota of all its processes.
+    pub throttle: Option<SharedThrottle>,
+    pub processes: Arc<ProcessTable>,
     state: watch::Sender<ContainerState>,
     log: watch::Sender<LogProgress>,
     /// When the guest must have ended; earlier requests win.
@@ -66,6 +77,8 @@ pub(crate) struct Running {
     /// Whoever attaches writes here; `None` when the guest has no stdin, or its
     /// one client took it.
     pub stdin: Option<mpsc::Sender<Bytes>>,
+    /// The size of its terminal; whoever is attached says it.
+    pub resize: watch::Sender<TerminalSize>,
 }
 
 /// What to make of a container; see the fields of [`Container`].
@@ -89,6 +102,8 @@ enum Ending {
     Terminated,
     /// Its time was up.
     Killed,
+    /// One of its processes sent it a signal.
+    Signalled(u8),
 }
 
 impl Container {
@@ -97,6 +112,8 @@ impl Container {
         let NewContainer { id, sandbox, config, image, created_at, rootfs } = new;
         Self {
             id,
+            throttle: config.resources.cpu_limit_millis.map(SharedThrottle::new),
+            processes: Arc::default(),
             log_path: sandbox.config.log_directory.join(&config.log_path),
             sandbox,
             config,
@@ -198,8 +215,8 @@ impl Container {
 
     /// Runs the guest to its end, which it writes into the state. `now` is asked
     /// when it is over.
-    pub async fn supervise(&self, guest: Metered, port: PodPort, now: impl Fn() -> UnixNanos) {
-        let ending = self.run(guest, &port).await;
+    pub async fn supervise(&self, guest: Metered, init: &Process, port: PodPort, now: impl Fn() -> UnixNanos) {
+        let ending = self.run(guest, init, &port).await;
         let running = self.running.lock().take();
         if let Some(Running { output, .. }) = running {
             output.finish().await;
@@ -213,17 +230,19 @@ impl Container {
             Ending::Asked => self.exit(now(), 0, "Completed", ""),
             Ending::Terminated => self.exit(now(), TERMINATED, "Error", ""),
             Ending::Killed => self.exit(now(), KILLED, "Error", ""),
+            Ending::Signalled(signal) => self.exit(now(), SIGNAL_BASE + i32::from(signal), "Error", ""),
         }
     }
 
     /// Dropping the guest, at the latest at the end of this function, frees all
     /// that it has.
-    async fn run(&self, guest: Metered, port: &PodPort) -> Ending {
+    async fn run(&self, guest: Metered, init: &Process, port: &PodPort) -> Ending {
         let mut stop_by = self.stop_by.subscribe();
         tokio::pin!(guest);
         tokio::select! {
             biased; // a guest that always has work must not hide a stop
             () = stop_asked(&mut stop_by) => {}
+            signal = init.signalled() => return Ending::Signalled(signal),
             end = &mut guest => return Ending::Itself(end),
         }
         if self.stop_by.borrow().is_some_and(|deadline| deadline <= Instant::now()) {

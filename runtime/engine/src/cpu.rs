@@ -3,9 +3,10 @@
 //! [`Metered`] wraps the future of a guest. It reads the thread's CPU clock
 //! around each poll, so host calls count too, and when the time of the current
 //! window is used up it waits for the next one, as the kernel's CFS bandwidth
-//! control does. Work that a guest causes in other tasks (file I/O) escapes it.
+//! control does; processes of one container share its windows. Work that a guest causes in other tasks (file I/O) escapes it.
 
-use crate::{epoch::Ticker, limits::Usage};
+use crate::{epoch::Ticker, limits::Account};
+use parking_lot::Mutex;
 use std::{
     future::Future,
     pin::Pin,
@@ -21,27 +22,26 @@ const WINDOW: Duration = Duration::from_millis(100);
 /// The future of a guest, measured and throttled.
 pub(crate) struct Metered {
     guest: futures::future::BoxFuture<'static, crate::run::End>,
-    usage: Arc<Usage>,
+    account: Account,
     ticker: Arc<Ticker>,
-    throttle: Option<Throttle>,
+    throttle: Option<SharedThrottle>,
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl Metered {
-    /// Counts into `usage`; `limit_millis` is thousandths of a CPU.
+    /// Counts into `account`, and lets all that share `throttle` have its quota.
     pub fn new(
         guest: futures::future::BoxFuture<'static, crate::run::End>,
-        usage: Arc<Usage>,
+        account: Account,
         ticker: Arc<Ticker>,
-        limit_millis: Option<u64>,
+        throttle: Option<SharedThrottle>,
     ) -> Self {
-        let throttle = limit_millis.map(|millis| Throttle::new(millis, Instant::now()));
-        Self { guest, usage, ticker, throttle, waiting: None }
+        Self { guest, account, ticker, throttle, waiting: None }
     }
 
     fn poll_allowance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(throttle) = &mut self.throttle else { return Poll::Ready(()) };
-        if let Some(until) = throttle.exhausted_until(Instant::now()) {
+        let Some(throttle) = &self.throttle else { return Poll::Ready(()) };
+        if let Some(until) = throttle.0.lock().exhausted_until(Instant::now()) {
             self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
         }
         if let Some(waiting) = &mut self.waiting {
@@ -60,14 +60,27 @@ impl Future for Metered {
         ready!(this.poll_allowance(cx));
         let before = thread_cpu_time();
         let active = this.ticker.enter();
+        this.account.own.is_running.store(true, Relaxed);
         let result = this.guest.as_mut().poll(cx);
+        this.account.own.is_running.store(false, Relaxed);
         drop(active);
         let used = thread_cpu_time().saturating_sub(before);
-        this.usage.cpu_nanos.fetch_add(u64::try_from(used.as_nanos()).unwrap_or(u64::MAX), Relaxed);
-        if let Some(throttle) = &mut this.throttle {
-            throttle.charge(used);
+        this.account.add_cpu_nanos(u64::try_from(used.as_nanos()).unwrap_or(u64::MAX));
+        if let Some(throttle) = &this.throttle {
+            throttle.0.lock().charge(used);
         }
         result
+    }
+}
+
+/// The quota of a container, for all its processes together.
+#[derive(Clone)]
+pub(crate) struct SharedThrottle(Arc<Mutex<Throttle>>);
+
+impl SharedThrottle {
+    /// `limit_millis` is thousandths of a CPU.
+    pub fn new(limit_millis: u64) -> Self {
+        Self(Arc::new(Mutex::new(Throttle::new(limit_millis, Instant::now()))))
     }
 }
 

@@ -3,21 +3,25 @@
 //! WASI has no processes. To exec is to run another instance of a program with
 //! the container's files, environment, network and limits; it sees what the
 //! guest sees, but not the guest. The program is the image's own, when the
-//! command names it; a command that names another one is not found.
+//! command names it, else one of the toolbox (`toolbox.rs`).
 
 use crate::{
     container::Container,
     cpu::Metered,
-    run::{End, Guest, Program},
+    files::{Input, OpenFile},
+    limits::Limits,
+    processes::{
+        Registered,
+        session::{Command, Session, Streams},
+    },
     state::Shared,
-    stdio::{OUTPUT_PIECES_MAX, Sink, Source, Stdin, Stdout, Terminal},
+    stdio::{OUTPUT_PIECES_MAX, Sink, Source},
+    terminal::Terminal,
 };
 use bytes::Bytes;
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot, watch};
-use wk_cri::{ContainerState, Error, ExecOptions, ExecSession, ExecSyncOutput, Output, TerminalSize};
-use wk_images::ImageRecord;
-use wk_network::PodPort;
+use wk_cri::{AttachOptions, ContainerState, Error, ExecOptions, ExecSession, ExecSyncOutput, Output, TerminalSize};
 use wk_platform::tasks::OnError;
 
 /// Pieces of stdin on the way to a guest; the client waits beyond that.
@@ -26,16 +30,8 @@ pub(crate) const STDIN_PIECES_MAX: usize = 16;
 /// Bytes kept of each stream of an `exec_sync` (as containerd).
 const SYNC_OUTPUT_BYTES_MAX: usize = 16 << 20;
 
-/// Exit codes for a guest that ends in other ways than by itself.
+/// The exit code of a command whose container ends.
 const KILLED: i32 = 137;
-const CANNOT_START: i32 = 128;
-
-/// The streams that a guest gets.
-pub(crate) struct Streams {
-    pub stdin: Option<Stdin>,
-    pub stdout: Stdout,
-    pub stderr: Stdout,
-}
 
 /// The arguments of a container's guest, the name of its program first.
 pub(crate) fn container_args(container: &Container) -> Vec<String> {
@@ -48,60 +44,22 @@ pub(crate) fn container_args(container: &Container) -> Vec<String> {
     command.iter().chain(args).cloned().collect()
 }
 
-/// Whether `name` means the image's one program: by any path, with or without
-/// the file's extension.
-fn is_program_of(image: &ImageRecord, name: &str) -> bool {
-    Path::new(name).file_name().is_some_and(|file| {
-        let file = file.to_string_lossy();
-        file == image.program() || file.strip_suffix(".wasm") == Some(image.program())
-    })
+/// Bytes of linear memory that the processes of a container may have together.
+pub(crate) fn memory_limit(container: &Container, limits: &Limits) -> u64 {
+    container.config.resources.memory_limit_bytes.unwrap_or(limits.memory_bytes_max)
+}
+
+/// Everything about a command that the client of an exec holds an end of.
+struct Wiring {
+    stdin: Option<mpsc::Sender<Bytes>>,
+    /// What is typed, and where.
+    typed: Option<(mpsc::Receiver<Bytes>, Arc<Terminal>)>,
+    resize: watch::Sender<TerminalSize>,
+    output: mpsc::Receiver<Output>,
+    streams: Streams,
 }
 
 impl Shared {
-    /// The program that a command in this container means.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] in the words of runc; [`Error::InvalidArgument`] when
-    /// the image cannot run.
-    pub(crate) async fn find_program(&self, container: &Container, name: &str) -> Result<Arc<Program>, Error> {
-        if !is_program_of(&container.image, name) {
-            return Err(Error::NotFound(format!("exec: {name:?}: executable file not found in $PATH")));
-        }
-        self.programs.get(&self.guests, &self.images, &container.image).await
-    }
-
-    /// A guest of this container, ready to be polled.
-    ///
-    /// # Errors
-    /// [`Error::InvalidArgument`] when a mounted directory cannot be opened.
-    pub(crate) fn guest(
-        &self,
-        container: &Container,
-        program: &Program,
-        args: Vec<String>,
-        streams: Streams,
-        port: PodPort,
-    ) -> Result<Metered, Error> {
-        let Streams { stdin, stdout, stderr } = streams;
-        let resources = &container.config.resources;
-        let guest = Guest {
-            args,
-            env: environment(container),
-            working_dir: working_dir(container).to_owned(),
-            preopens: container.rootfs.preopens().to_vec(),
-            stdin,
-            stdout,
-            stderr,
-            port,
-            usage: container.usage.clone(),
-            memory_limit_bytes: resources.memory_limit_bytes.unwrap_or(self.limits.memory_bytes_max),
-            cpu_limit_millis: resources.cpu_limit_millis,
-        };
-        program
-            .prepare(guest, self.programs.ticker())
-            .map_err(|error| Error::InvalidArgument(format!("container {}: {error:#}", container.id.0)))
-    }
-
     /// Starts a command beside the guest.
     ///
     /// # Errors
@@ -110,72 +68,125 @@ impl Shared {
         let name = options.command.first().ok_or_else(|| Error::InvalidArgument("the command is empty".to_owned()))?;
         let not_running = || Error::FailedPrecondition(format!("container {} is not running", container.id.0));
         container.running("exec in", |_| ())?;
-        let program = self.find_program(container, name).await?;
+        let program = self.launcher.find(&container.image, name).await.map_err(exec_failed)?;
         let port = container.sandbox.port().ok_or_else(not_running)?;
-        let (sender, output) = mpsc::channel(OUTPUT_PIECES_MAX);
-        let (stdin, streams) = client_streams(&options, sender);
-        let guest = self.guest(container, &program, options.command, streams, port)?;
+        let (now, usage) = (self.launcher.now(), container.usage.clone());
+        let registered = container.processes.register(0, options.command.clone(), now, usage);
+        let registered = registered.map_err(|error| Error::ResourceExhausted(error.to_string()))?;
+        let process = registered.process.clone();
+        let Wiring { stdin, typed, resize, output, streams } = wire(&options, process.pid);
+        let terminal = typed.as_ref().map(|(_, terminal)| terminal.clone());
+        let session = Session::new(self.launcher.clone(), container.clone(), port, terminal);
+        let (environment, working_dir) = (environment(container, options.tty), working_dir(container).to_owned());
+        let command = Command { arguments: options.command, environment, working_dir, streams };
+        let guest = session.prepare(&process, &program, command)?;
         let (report, exit) = oneshot::channel();
-        let container = container.clone();
         self.tasks.spawn("exec", OnError::Log, async move {
-            run_beside(guest, &container, report).await;
-            Ok::<_, std::convert::Infallible>(())
+            run_beside(guest, registered, session, typed, report).await;
+            Ok::<_, Infallible>(())
         });
-        Ok(ExecSession { stdin, output, resize: watch::Sender::new(TerminalSize::default()), exit })
+        Ok(ExecSession { stdin, output, resize, exit })
     }
 
     /// The streams of the guest itself.
     ///
     /// # Errors
     /// As [`wk_cri::RuntimeService::attach`].
-    pub(crate) fn attach(&self, container: &Arc<Container>) -> Result<ExecSession, Error> {
-        let (stdin, output) = container.running("attach to", |running| {
-            let stdin = if container.config.stdin_once { running.stdin.take() } else { running.stdin.clone() };
-            (stdin, running.output.attach())
+    pub(crate) fn attach(&self, container: &Arc<Container>, options: AttachOptions) -> Result<ExecSession, Error> {
+        let AttachOptions { stdin: wants_stdin } = options;
+        let (stdin, output, resize) = container.running("attach to", |running| {
+            let stdin = match (wants_stdin, container.config.stdin_once) {
+                (false, _) => None,
+                (true, true) => running.stdin.take(),
+                (true, false) => running.stdin.clone(),
+            };
+            (stdin, running.output.attach(), running.resize.clone())
         })?;
-        let (report, exit) = oneshot::channel();
+        let (mut report, exit) = oneshot::channel();
         let container = container.clone();
         self.tasks.spawn("attach", OnError::Log, async move {
-            container.ended().await;
+            tokio::select! {
+                () = report.closed() => return Ok(()), // the client has detached
+                () = container.ended() => {}
+            }
             if let ContainerState::Exited { exit_code, .. } = container.state() {
                 let _ = report.send(Ok(exit_code)); // nobody waits: fine
             }
-            Ok::<_, std::convert::Infallible>(())
+            Ok::<_, Infallible>(())
         });
-        Ok(ExecSession { stdin, output, resize: watch::Sender::new(TerminalSize::default()), exit })
+        Ok(ExecSession { stdin, output, resize, exit })
+    }
+}
+
+/// What cannot be executed, as a container runtime says it.
+fn exec_failed(error: Error) -> Error {
+    match error {
+        Error::NotFound(reason) => Error::NotFound(format!(
+            "failed to exec in container: failed to start exec: OCI runtime exec failed: exec failed: \
+             unable to start container process: {reason}: unknown"
+        )),
+        error => error,
+    }
+}
+
+/// What cannot be started as a container, as a container runtime says it.
+pub(crate) fn start_failed(error: Error) -> Error {
+    match error {
+        Error::NotFound(reason) => Error::NotFound(format!(
+            "failed to create containerd task: failed to create shim task: OCI runtime create failed: \
+             runc create failed: unable to start container process: error during container init: {reason}: unknown"
+        )),
+        error => error,
     }
 }
 
 /// The client's ends of the streams, and the guest's.
-fn client_streams(options: &ExecOptions, output: mpsc::Sender<Output>) -> (Option<mpsc::Sender<Bytes>>, Streams) {
-    let terminal = if options.tty { Terminal::Yes } else { Terminal::No };
+fn wire(options: &ExecOptions, pid: u32) -> Wiring {
+    let (client, output) = mpsc::channel(OUTPUT_PIECES_MAX);
     let (sender, receiver) = mpsc::channel(STDIN_PIECES_MAX);
-    let (client, stdin) =
-        if options.stdin { (Some(sender), Some(Stdin::new(receiver, terminal))) } else { (None, None) };
-    let sink = Sink::Client(output);
-    // A terminal has one stream of output.
-    let error_source = if options.tty { Source::Stdout } else { Source::Stderr };
-    let stdout = Stdout::new(sink.clone(), Source::Stdout, terminal);
-    (client, Streams { stdin, stdout, stderr: Stdout::new(sink, error_source, terminal) })
+    let (resize, size) = watch::channel(TerminalSize::default());
+    let (stdin, sink) = (options.stdin.then(|| sender.clone()), Sink::Client(client));
+    if options.tty {
+        let terminal = Terminal::new(sink, size, pid);
+        let file = OpenFile::terminal(terminal.clone());
+        let streams = Streams { stdin: file.clone(), stdout: file.clone(), stderr: file };
+        if !options.stdin {
+            // Nobody types, and nobody says that nobody will.
+            terminal.keep_open(sender);
+        }
+        return Wiring { stdin, typed: Some((receiver, terminal)), resize, output, streams };
+    }
+    let stdin_file = if options.stdin { OpenFile::input(Input::new(receiver)) } else { OpenFile::null() };
+    let stdout = OpenFile::output(sink.clone(), Source::Stdout);
+    let streams = Streams { stdin: stdin_file, stdout, stderr: OpenFile::output(sink, Source::Stderr) };
+    Wiring { stdin, typed: None, resize, output, streams }
 }
 
-/// Runs the guest until it ends, its container does, or its client goes.
-async fn run_beside(guest: Metered, container: &Container, mut report: oneshot::Sender<Result<i32, Error>>) {
+/// Runs the guest until it ends, its container does, or its client goes. All that
+/// it started ends with it.
+async fn run_beside(
+    guest: Metered,
+    registered: Registered,
+    session: Arc<Session>,
+    typed: Option<(mpsc::Receiver<Bytes>, Arc<Terminal>)>,
+    mut report: oneshot::Sender<Result<i32, Error>>,
+) {
+    let container = session.container.clone();
+    let typing = async {
+        if let Some((typed, terminal)) = typed {
+            terminal.run(typed, &*container.processes).await;
+        }
+        std::future::pending::<()>().await;
+    };
     let code = tokio::select! {
         biased; // a guest that always has work must not hide its end
         () = report.closed() => return,
         () = container.ended() => KILLED,
-        end = guest => exit_code(end),
+        () = typing => return,
+        code = registered.process.run(guest) => code,
     };
+    drop((session, registered));
     let _ = report.send(Ok(code)); // nobody waits: fine
-}
-
-fn exit_code(end: End) -> i32 {
-    match end {
-        End::Exited(code) | End::Trapped { code, .. } => code,
-        End::OutOfMemory(_) => KILLED,
-        End::Failed(_) => CANNOT_START,
-    }
 }
 
 /// Waits for a session's end and keeps its output.
@@ -204,14 +215,15 @@ pub(crate) async fn collect(session: ExecSession, timeout: Duration) -> Result<E
 
 /// What a shell's user expects to be set, then the image's, then the
 /// container's; later ones win.
-fn environment(container: &Container) -> Vec<(String, String)> {
+pub(crate) fn environment(container: &Container, tty: bool) -> Vec<(String, String)> {
+    let terminal = tty.then_some(("TERM", "xterm"));
     let defaults = [
         ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
         ("HOSTNAME", container.sandbox.config.hostname.as_str()),
         ("HOME", "/root"),
     ];
     let mut environment: Vec<(String, String)> = Vec::new();
-    let defaults = defaults.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let defaults = defaults.into_iter().chain(terminal).map(|(name, value)| (name.to_owned(), value.to_owned()));
     for (name, value) in defaults.chain(container.image.env.clone()).chain(container.config.envs.clone()) {
         match environment.iter_mut().find(|(known, _)| *known == name) {
             Some(known) => known.1 = value,

@@ -2,8 +2,13 @@
 
 use crate::{
     limits::MemoryLimiter,
+    processes::{
+        Process,
+        session::{Session, Streams},
+    },
     sockets::{NetCtx, NetView},
 };
+use std::sync::{Arc, Weak};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView, p1::WasiP1Ctx};
 use wk_network::PodPort;
@@ -18,6 +23,18 @@ pub(crate) struct HostState {
     pub port: PodPort,
     /// What it may have.
     pub limiter: MemoryLimiter,
+    /// Which process it is.
+    pub process: ProcessCtx,
+}
+
+/// A guest as a process of its container.
+pub(crate) struct ProcessCtx {
+    /// Itself.
+    pub process: Arc<Process>,
+    /// What it ends with; weak, since the session must not live by its processes.
+    pub session: Weak<Session>,
+    /// Its own streams, as WASI has them too.
+    pub streams: Streams,
 }
 
 impl WasiView for HostState {

@@ -15,8 +15,8 @@
 //! ```
 //!
 //! Reading order: [`runtime`], `state`, `sandbox`, `container`, `rootfs`, [`programs`],
-//! `linker`, `host`, `sockets`, `run`, `limits`, `cpu`, `epoch`, `stdio`, `logs`, `exec`,
-//! `image_service`.
+//! `toolbox`, `linker`, `host`, `sockets`, `run`, `limits`, `cpu`, `epoch`, `files`, `stdio`, `logs`,
+//! `processes`, `terminal`, `exec`, `image_service`.
 //!
 //! Shared by all containers: the engine, its epoch ticker, compiled programs, the
 //! thread that writes logs. Everything else belongs to one container.
@@ -30,11 +30,13 @@ mod container;
 mod cpu;
 mod epoch;
 mod exec;
+mod files;
 mod host;
 mod image_service;
 mod limits;
 mod linker;
 mod logs;
+mod processes;
 pub mod programs;
 mod rootfs;
 mod run;
@@ -43,9 +45,12 @@ mod sandbox;
 mod sockets;
 mod state;
 mod stdio;
+mod terminal;
 #[cfg(test)]
 mod tests;
+mod toolbox;
 
 pub use limits::Limits;
 pub use programs::Programs;
 pub use runtime::{Config, WasmRuntime};
+pub use toolbox::Toolbox;

@@ -6,7 +6,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
+    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 use wasmtime::{ResourceLimiter, Result, Store};
 
@@ -41,13 +41,36 @@ impl Default for Limits {
     }
 }
 
-/// What a container uses, over all its instances.
+/// What a container uses over all its instances, or one of its processes.
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
     /// CPU time since it started.
     pub cpu_nanos: AtomicU64,
     /// Bytes of linear memory.
     pub memory_bytes: AtomicU64,
+    /// Whether a thread works for it now (of a process; a container has many).
+    pub is_running: AtomicBool,
+}
+
+/// Where the use of one process is counted: its own, and its container's, which
+/// has the limit.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Account {
+    pub own: Arc<Usage>,
+    pub container: Arc<Usage>,
+}
+
+impl Account {
+    /// Of a new process in a container.
+    pub fn of(container: Arc<Usage>) -> Self {
+        Self { own: Arc::default(), container }
+    }
+
+    /// Counts CPU time.
+    pub fn add_cpu_nanos(&self, nanos: u64) {
+        self.own.cpu_nanos.fetch_add(nanos, Relaxed);
+        self.container.cpu_nanos.fetch_add(nanos, Relaxed);
+    }
 }
 
 /// The guest asked for more memory than its container may have.
@@ -58,41 +81,42 @@ pub(crate) struct OomKilled {
     pub limit_bytes: u64,
 }
 
-/// Counts the memory of one instance into its container's usage.
+/// Counts the memory of a process's one instance.
 pub(crate) struct MemoryLimiter {
-    usage: Arc<Usage>,
+    account: Account,
     limit_bytes: u64,
-    own_bytes: u64,
     last_growth: u64,
 }
 
 impl MemoryLimiter {
-    /// For an instance of a container that may have `limit_bytes`.
-    pub fn new(usage: Arc<Usage>, limit_bytes: u64) -> Self {
-        Self { usage, limit_bytes, own_bytes: 0, last_growth: 0 }
+    /// For the instance of a process whose container may have `limit_bytes`.
+    pub fn new(account: Account, limit_bytes: u64) -> Self {
+        Self { account, limit_bytes, last_growth: 0 }
     }
 
     fn grow(&mut self, growth: u64) -> std::result::Result<(), OomKilled> {
         let limit = self.limit_bytes;
         let within = |used: u64| used.checked_add(growth).filter(|wanted| *wanted <= limit);
-        self.usage
+        let Account { own, container } = &self.account;
+        container
             .memory_bytes
             .fetch_update(Relaxed, Relaxed, within)
             .map_err(|used| OomKilled { wanted_bytes: used.saturating_add(growth), limit_bytes: limit })?;
-        self.own_bytes += growth;
+        own.memory_bytes.fetch_add(growth, Relaxed);
         self.last_growth = growth;
         Ok(())
     }
 
     fn give_back(&mut self, bytes: u64) {
-        self.own_bytes -= bytes;
-        self.usage.memory_bytes.fetch_sub(bytes, Relaxed);
+        let Account { own, container } = &self.account;
+        own.memory_bytes.fetch_sub(bytes, Relaxed);
+        container.memory_bytes.fetch_sub(bytes, Relaxed);
     }
 }
 
 impl Drop for MemoryLimiter {
     fn drop(&mut self) {
-        self.give_back(self.own_bytes);
+        self.give_back(self.account.own.memory_bytes.load(Relaxed));
     }
 }
 
@@ -153,8 +177,8 @@ mod tests {
     #[test]
     fn instances_of_a_container_share_its_limit() {
         let usage = Arc::new(Usage::default());
-        let mut guest = MemoryLimiter::new(usage.clone(), 100);
-        let mut exec = MemoryLimiter::new(usage.clone(), 100);
+        let mut guest = MemoryLimiter::new(Account::of(usage.clone()), 100);
+        let mut exec = MemoryLimiter::new(Account::of(usage.clone()), 100);
         assert!(guest.memory_growing(0, 60, None).unwrap());
         let error = exec.memory_growing(0, 50, None).unwrap_err();
         assert_eq!(error.downcast_ref::<OomKilled>().map(|oom| oom.wanted_bytes), Some(110));
@@ -166,11 +190,12 @@ mod tests {
 
     #[test]
     fn a_growth_that_failed_is_not_counted() {
-        let usage = Arc::new(Usage::default());
-        let mut limiter = MemoryLimiter::new(usage.clone(), 100);
+        let account = Account::of(Arc::new(Usage::default()));
+        let mut limiter = MemoryLimiter::new(account.clone(), 100);
         limiter.memory_growing(0, 40, None).unwrap();
         limiter.memory_growing(40, 90, None).unwrap();
         limiter.memory_grow_failed(wasmtime::Error::msg("no memory")).unwrap();
-        assert_eq!(usage.memory_bytes.load(Relaxed), 40);
+        let counted = |usage: &Usage| usage.memory_bytes.load(Relaxed);
+        assert_eq!((counted(&account.own), counted(&account.container)), (40, 40));
     }
 }

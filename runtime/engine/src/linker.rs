@@ -3,7 +3,7 @@
 
 use crate::{
     host::{HostState, ModuleHostState},
-    sockets,
+    processes, sockets,
 };
 use wasmtime::{Engine, Result, component};
 
@@ -15,6 +15,16 @@ pub(crate) fn for_components(engine: &Engine) -> Result<component::Linker<HostSt
     let mut linker = component::Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     sockets::add_to_linker(&mut linker)?;
+    Ok(linker)
+}
+
+/// For the toolbox: what components get, and processes.
+///
+/// # Errors
+/// As [`for_components`].
+pub(crate) fn for_toolbox(engine: &Engine) -> Result<component::Linker<HostState>> {
+    let mut linker = for_components(engine)?;
+    processes::host::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 

@@ -18,6 +18,7 @@ use crate::{
 };
 use parking_lot::Mutex;
 use std::{
+    borrow::Cow,
     collections::HashMap,
     fs::{self, DirBuilder, OpenOptions},
     hash::{DefaultHasher, Hash, Hasher},
@@ -60,6 +61,7 @@ pub struct Programs {
     /// Of this engine's code.
     cache: PathBuf,
     loaded: Mutex<HashMap<ImageDigest, Arc<OnceCell<Arc<Program>>>>>,
+    toolbox: OnceCell<Arc<Program>>,
     /// One compilation at a time: each uses every core.
     compiler: Mutex<()>,
 }
@@ -76,8 +78,8 @@ impl Programs {
         let ticker = Arc::new(Ticker::start(&engine).map_err(internal("start a thread"))?);
         let components = linker::for_components(&engine).map_err(internal("link WASI 0.2"))?;
         let modules = linker::for_modules(&engine).map_err(internal("link WASI 0.1"))?;
-        let (loaded, compiler) = (Mutex::default(), Mutex::default());
-        Ok(Arc::new(Self { engine, ticker, components, modules, cache, loaded, compiler }))
+        let (loaded, toolbox, compiler) = (Mutex::default(), OnceCell::new(), Mutex::default());
+        Ok(Arc::new(Self { engine, ticker, components, modules, cache, loaded, toolbox, compiler }))
     }
 
     pub(crate) fn ticker(&self) -> Arc<Ticker> {
@@ -107,6 +109,24 @@ impl Programs {
         program.await.cloned()
     }
 
+    /// The toolbox, ready to instantiate; as [`Programs::get`]. Nothing of it is in
+    /// memory before its first use.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when it cannot run, or the disk fails.
+    pub(crate) async fn toolbox(
+        self: &Arc<Self>,
+        runtime: &Handle,
+        wasm: &'static [u8],
+    ) -> Result<Arc<Program>, Error> {
+        let program = self.toolbox.get_or_try_init(|| async {
+            let programs = self.clone();
+            let loading = runtime.spawn_blocking(move || programs.load_toolbox(wasm));
+            loading.await.map_err(internal("load the toolbox"))?.map(Arc::new)
+        });
+        program.await.cloned()
+    }
+
     /// Forgets an image that was removed, in memory and on disk.
     pub(crate) fn forget(&self, digest: &ImageDigest) {
         self.loaded.lock().remove(digest);
@@ -122,37 +142,64 @@ impl Programs {
     }
 
     fn load(&self, images: &ImageStore, record: &ImageRecord) -> Result<Program, Error> {
-        let cached = self.cached(&record.digest);
-        if cached.exists() {
-            match self.deserialize(&cached, record.kind) {
-                Ok(code) => return self.link(code, record),
-                Err(error) => warn!(image = %record.digest, %error, "compiled code was unusable and is made anew"),
+        let code = self.code(&record.digest, record.kind, &|error| cannot_run(record, error), || {
+            let blob = images.blob_path(&record.digest);
+            let bytes =
+                fs::read(&blob).map_err(|error| Error::Internal(format!("read image {}: {error}", blob.display())))?;
+            if ImageDigest::of(&bytes) != record.digest {
+                let name = name_of(record);
+                return Err(Error::InvalidArgument(format!("image {name} is damaged on disk; load it again")));
             }
-        }
-        let _one_at_a_time = self.compiler.lock();
-        let code = self.compile(images, record)?;
-        write_private(&cached, &code).map_err(internal("keep compiled code"))?;
-        let code = self.deserialize(&cached, record.kind).map_err(internal("load compiled code"))?;
+            Ok(bytes.into())
+        })?;
         self.link(code, record)
     }
 
-    fn compile(&self, images: &ImageStore, record: &ImageRecord) -> Result<Vec<u8>, Error> {
-        let blob = images.blob_path(&record.digest);
-        let bytes =
-            fs::read(&blob).map_err(|error| Error::Internal(format!("read image {}: {error}", blob.display())))?;
-        if ImageDigest::of(&bytes) != record.digest {
-            let name = name_of(record);
-            return Err(Error::InvalidArgument(format!("image {name} is damaged on disk; load it again")));
+    fn load_toolbox(&self, wasm: &'static [u8]) -> Result<Program, Error> {
+        let unusable = |error: &wasmtime::Error| Error::Internal(format!("load the toolbox: {error:#}"));
+        let code = self.code(&ImageDigest::of(wasm), WasmKind::Component, &unusable, || Ok(wasm.into()))?;
+        let Code::Component(component) = code else { return Err(unusable(&wasmtime::Error::msg("it is a module"))) };
+        let linker = linker::for_toolbox(&self.engine).map_err(|error| unusable(&error))?;
+        let instance = linker.instantiate_pre(&component);
+        instance.and_then(CommandPre::new).map(Program::Component).map_err(|error| unusable(&error))
+    }
+
+    /// Machine code: from the cache, else compiled and kept there.
+    fn code(
+        &self,
+        digest: &ImageDigest,
+        kind: WasmKind,
+        unusable: &dyn Fn(&wasmtime::Error) -> Error,
+        source: impl FnOnce() -> Result<Cow<'static, [u8]>, Error>,
+    ) -> Result<Code, Error> {
+        let cached = self.cached(digest);
+        if let Some(code) = self.cached_code(&cached, kind) {
+            return Ok(code);
         }
-        let started = tokio::time::Instant::now();
-        let (engine, kind) = (self.engine.clone(), record.kind);
+        let _one_at_a_time = self.compiler.lock();
+        // Another may have been at it.
+        if let Some(code) = self.cached_code(&cached, kind) {
+            return Ok(code);
+        }
+        let bytes = source()?;
+        let (engine, started) = (self.engine.clone(), tokio::time::Instant::now());
         let code = on_a_niced_thread(move || match kind {
             WasmKind::Component => engine.precompile_component(&bytes),
             WasmKind::Module => engine.precompile_module(&bytes),
         })?;
-        let code = code.map_err(|error| cannot_run(record, &error))?;
-        info!(image = %record.digest, elapsed = ?started.elapsed(), "compiled image");
-        Ok(code)
+        let code = code.map_err(|error| unusable(&error))?;
+        info!(image = %digest, elapsed = ?started.elapsed(), "compiled image");
+        write_private(&cached, &code).map_err(internal("keep compiled code"))?;
+        self.deserialize(&cached, kind).map_err(internal("load compiled code"))
+    }
+
+    fn cached_code(&self, path: &Path, kind: WasmKind) -> Option<Code> {
+        if !path.exists() {
+            return None;
+        }
+        let code = self.deserialize(path, kind);
+        code.inspect_err(|error| warn!(path = %path.display(), %error, "compiled code was unusable and is made anew"))
+            .ok()
     }
 
     #[allow(unsafe_code)]

@@ -6,10 +6,12 @@
 
 use crate::{
     cpu::Metered,
+    cpu::SharedThrottle,
     epoch::Ticker,
-    host::{HostState, ModuleHostState},
-    limits::{self, MemoryLimiter, OomKilled, Usage},
-    stdio::{Stdin, Stdout},
+    files::{GuestStdin, GuestStdout},
+    host::{HostState, ModuleHostState, ProcessCtx},
+    limits::{self, Account, MemoryLimiter, OomKilled},
+    processes::session::Streams,
 };
 use futures::FutureExt;
 use std::{any::Any, panic::AssertUnwindSafe, path::PathBuf, sync::Arc};
@@ -50,13 +52,13 @@ pub(crate) struct Guest {
     pub env: Vec<(String, String)>,
     pub working_dir: String,
     pub preopens: Vec<Preopen>,
-    pub stdin: Option<Stdin>,
-    pub stdout: Stdout,
-    pub stderr: Stdout,
+    pub streams: Streams,
     pub port: PodPort,
-    pub usage: Arc<Usage>,
+    pub account: Account,
     pub memory_limit_bytes: u64,
-    pub cpu_limit_millis: Option<u64>,
+    pub throttle: Option<SharedThrottle>,
+    /// For the toolbox's calls.
+    pub process: ProcessCtx,
 }
 
 /// Compiled code with its imports resolved: instantiating it is a matter of
@@ -76,7 +78,7 @@ impl Program {
     /// # Errors
     /// When a directory cannot be opened.
     pub fn prepare(&self, guest: Guest, ticker: Arc<Ticker>) -> Result<Metered> {
-        let (usage, cpu_limit) = (guest.usage.clone(), guest.cpu_limit_millis);
+        let (account, throttle) = (guest.account.clone(), guest.throttle.clone());
         let running = match self {
             Self::Component(pre) => run_component(pre.clone(), guest)?.boxed(),
             Self::Module(pre) => run_module(pre.clone(), guest)?.boxed(),
@@ -85,17 +87,17 @@ impl Program {
             Ok(result) => classify(result),
             Err(panic) => End::Failed(format!("a host function panicked: {}", panic_message(panic.as_ref()))),
         });
-        Ok(Metered::new(running.boxed(), usage, ticker, cpu_limit))
+        Ok(Metered::new(running.boxed(), account, ticker, throttle))
     }
 }
 
 fn run_component(
     pre: CommandPre<HostState>,
-    mut guest: Guest,
+    guest: Guest,
 ) -> Result<impl Future<Output = Result<Result<(), ()>>> + Send> {
-    let wasi = wasi(&mut guest)?.build();
-    let limiter = MemoryLimiter::new(guest.usage, guest.memory_limit_bytes);
-    let state = HostState { table: limits::resource_table(), wasi, port: guest.port, limiter };
+    let wasi = wasi(&guest)?.build();
+    let limiter = MemoryLimiter::new(guest.account, guest.memory_limit_bytes);
+    let state = HostState { table: limits::resource_table(), wasi, port: guest.port, limiter, process: guest.process };
     let mut store = Store::new(engine_of(&pre), state);
     limits::apply(&mut store, |state| &mut state.limiter);
     Ok(async move {
@@ -106,10 +108,10 @@ fn run_component(
 
 fn run_module(
     pre: wasmtime::InstancePre<ModuleHostState>,
-    mut guest: Guest,
+    guest: Guest,
 ) -> Result<impl Future<Output = Result<Result<(), ()>>> + Send> {
-    let wasi = wasi(&mut guest)?.build_p1();
-    let limiter = MemoryLimiter::new(guest.usage, guest.memory_limit_bytes);
+    let wasi = wasi(&guest)?.build_p1();
+    let limiter = MemoryLimiter::new(guest.account, guest.memory_limit_bytes);
     let mut store = Store::new(pre.module().engine(), ModuleHostState { wasi, limiter });
     limits::apply(&mut store, |state| &mut state.limiter);
     Ok(async move {
@@ -123,13 +125,11 @@ fn engine_of(pre: &CommandPre<HostState>) -> &Engine {
     pre.instance_pre().engine()
 }
 
-fn wasi(guest: &mut Guest) -> Result<WasiCtxBuilder> {
+fn wasi(guest: &Guest) -> Result<WasiCtxBuilder> {
     let mut builder = WasiCtxBuilder::new();
     builder.args(&guest.args).envs(&guest.env).max_random_size(limits::RANDOM_BYTES_MAX);
-    builder.stdout(guest.stdout.clone()).stderr(guest.stderr.clone());
-    if let Some(stdin) = guest.stdin.take() {
-        builder.stdin(stdin);
-    }
+    let Streams { stdin, stdout, stderr } = guest.streams.clone();
+    builder.stdin(GuestStdin(stdin)).stdout(GuestStdout(stdout)).stderr(GuestStdout(stderr));
     // wasi-libc does not look at it yet: only guests that ask WASI themselves start there.
     if !guest.working_dir.is_empty() {
         builder.initial_cwd(&guest.working_dir);

@@ -3,15 +3,15 @@
 //! Thin: what changes state is a synchronous step in `state.rs`, so a verb may be
 //! dropped at any await; here is what waits.
 
-use crate::{exec, limits::Limits, programs::Programs, state::Shared};
+use crate::{exec, limits::Limits, programs::Programs, state::Shared, toolbox::Toolbox};
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::{runtime::Handle, sync::watch, time::Instant};
 use wk_cri::{
-    ByteStream, ContainerConfig, ContainerEvents, ContainerId, ContainerState, ContainerStats, ContainerStatus, Error,
-    ExecOptions, ExecSession, ExecSyncOutput, Filter, LogProgress, PodSandboxConfig, RuntimeService, SandboxId,
-    SandboxStatus,
+    AttachOptions, ByteStream, ContainerConfig, ContainerEvents, ContainerId, ContainerState, ContainerStats,
+    ContainerStatus, Error, ExecOptions, ExecSession, ExecSyncOutput, Filter, LogProgress, PodSandboxConfig,
+    RuntimeService, SandboxId, SandboxStatus,
 };
 use wk_images::ImageStore;
 use wk_network::Network;
@@ -26,6 +26,8 @@ pub struct Config {
     pub programs: Arc<Programs>,
     /// The images of this node.
     pub images: Arc<ImageStore>,
+    /// Programs beside each image's own.
+    pub toolbox: Option<Toolbox>,
     /// The network of the pods.
     pub network: Network,
     /// The addresses of this node's pods.
@@ -110,7 +112,7 @@ impl RuntimeService for WasmRuntime {
         let container = self.shared.container(container)?;
         let args = exec::container_args(&container);
         let name = args.first().map_or("", String::as_str);
-        match self.shared.find_program(&container, name).await {
+        match self.shared.launcher.find(&container.image, name).await.map_err(exec::start_failed) {
             Ok(program) => self.shared.start(&container, &program),
             Err(error) if container.state() == ContainerState::Created => {
                 self.shared.fail_start(&container, &error);
@@ -171,9 +173,9 @@ impl RuntimeService for WasmRuntime {
         self.shared.exec(&container, options).await
     }
 
-    async fn attach(&self, container: &ContainerId) -> Result<ExecSession, Error> {
+    async fn attach(&self, container: &ContainerId, options: AttachOptions) -> Result<ExecSession, Error> {
         let container = self.shared.container(container)?;
-        self.shared.attach(&container)
+        self.shared.attach(&container, options)
     }
 
     async fn port_forward(&self, sandbox: &SandboxId, port: u16) -> Result<ByteStream, Error> {

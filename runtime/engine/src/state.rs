@@ -8,17 +8,23 @@
 use crate::{
     container::{Container, NewContainer, Running},
     cpu::Metered,
-    exec::{self, STDIN_PIECES_MAX, Streams},
+    exec::{self, STDIN_PIECES_MAX},
+    files::{Input, OpenFile},
     image_service::refusal,
-    limits::Limits,
     logs::{ContainerOutput, LogWriter},
+    processes::{
+        Registered,
+        session::{Command, Launcher, Session, Streams},
+    },
     programs::Programs,
     rootfs::Rootfs,
     run::Program,
     runtime::Config,
     sandbox::Sandbox,
-    stdio::{Sink, Source, Stdin, Stdout, Terminal},
+    stdio::{Sink, Source},
+    terminal::Terminal,
 };
+use bytes::Bytes;
 use futures::future::join_all;
 use ipnet::Ipv4Net;
 use parking_lot::Mutex;
@@ -32,13 +38,13 @@ use std::{
 };
 use tokio::{
     runtime::Handle,
-    sync::{Semaphore, broadcast, mpsc},
+    sync::{Semaphore, broadcast, mpsc, watch},
     time::Instant,
 };
 use tracing::{info, warn};
 use wk_cri::{
     ContainerConfig, ContainerEvent, ContainerEventKind, ContainerId, ContainerStatus, Error, Filter, PodSandboxConfig,
-    SandboxId, SandboxStatus, UnixNanos,
+    SandboxId, SandboxStatus, TerminalSize, UnixNanos,
 };
 use wk_images::{ImageDigest, ImageStore};
 use wk_network::{Network, PodConfig, PodPort, names::Resolver};
@@ -59,7 +65,7 @@ pub(crate) struct Shared {
     pub(crate) programs: Arc<Programs>,
     pub(crate) images: Arc<ImageStore>,
     pub(crate) guests: Handle,
-    pub(crate) limits: Limits,
+    pub(crate) launcher: Arc<Launcher>,
     pub(crate) tasks: TaskGroup,
     pub(crate) journal: Journal,
     network: Network,
@@ -127,18 +133,26 @@ impl Shared {
     /// # Errors
     /// As [`crate::WasmRuntime::new`].
     pub fn new(config: Config) -> Result<Self, Error> {
-        let Config { programs, images, network, pod_cidr, state_dir, guests, clock, entropy, limits } = config;
+        let Config { programs, images, toolbox, network, pod_cidr, state_dir, guests, clock, entropy, limits } = config;
         let setting_up = |error: io::Error| Error::Internal(format!("set up {}: {error}", state_dir.display()));
         clear(&state_dir).map_err(setting_up)?;
         let log_writer = LogWriter::start().map_err(setting_up)?;
         let tasks = TaskGroup::on(guests.clone());
+        let launcher = Arc::new(Launcher {
+            programs: programs.clone(),
+            images: images.clone(),
+            toolbox,
+            guests: guests.clone(),
+            limits,
+            clock: clock.clone(),
+        });
         let journal = Journal { clock, events: broadcast::Sender::new(EVENTS_MAX) };
         let (removals, tables) = (Semaphore::new(REMOVALS_MAX), Mutex::default());
         Ok(Self {
             programs,
             images,
             guests,
-            limits,
+            launcher,
             tasks,
             journal,
             network,
@@ -293,8 +307,8 @@ impl Shared {
             .ok_or_else(|| Error::FailedPrecondition(format!("sandbox {} is not ready", container.sandbox.id.0)))?;
         let port = port.member(); // so that stopping this container spares its siblings' listeners
         container.claim_start(self.now())?;
-        let guest = match self.ready_guest(container, program, port.clone()) {
-            Ok(guest) => guest,
+        let ready = match self.ready_guest(container, program, port.clone()) {
+            Ok(ready) => ready,
             Err(error) => {
                 self.fail_start(container, &error);
                 return Err(error);
@@ -304,7 +318,7 @@ impl Shared {
         // Not the whole of this: a task must not keep its own group alive.
         let (journal, container) = (self.journal.clone(), container.clone());
         self.tasks.spawn("guest", OnError::Log, async move {
-            container.supervise(guest, port, || journal.now()).await;
+            ready.run(&container, port, || journal.now()).await;
             journal.tell(&container, ContainerEventKind::Stopped);
             Ok::<_, Infallible>(())
         });
@@ -318,22 +332,41 @@ impl Shared {
     }
 
     /// Opens what the guest needs and makes it.
-    fn ready_guest(&self, container: &Container, program: &Program, port: PodPort) -> Result<Metered, Error> {
+    fn ready_guest(&self, container: &Arc<Container>, program: &Program, port: PodPort) -> Result<Ready, Error> {
         let (clock, writer, log) = (self.journal.clock.clone(), self.log_writer.clone(), container.log().clone());
         let output = ContainerOutput::open(&container.log_path, clock, writer, log);
         let output =
             output.map_err(|error| Error::Internal(format!("open log {}: {error}", container.log_path.display())))?;
-        let terminal = if container.config.tty { Terminal::Yes } else { Terminal::No };
         let (sender, receiver) = mpsc::channel(STDIN_PIECES_MAX);
-        let wants_stdin = container.config.stdin;
+        let (resize, size) = watch::channel(TerminalSize::default());
+        let stdin = container.config.stdin.then(|| sender.clone());
         let sink = Sink::Container(output.clone());
-        let streams = Streams {
-            stdin: wants_stdin.then(|| Stdin::new(receiver, terminal)),
-            stdout: Stdout::new(sink.clone(), Source::Stdout, terminal),
-            stderr: Stdout::new(sink, if container.config.tty { Source::Stdout } else { Source::Stderr }, terminal),
+        let (registered, now) = (&container.processes, self.now());
+        let arguments = exec::container_args(container);
+        let init = registered.register(0, arguments.clone(), now, container.usage.clone());
+        let init = init.map_err(|error| Error::Internal(error.to_string()))?;
+        let mut typed = None;
+        let streams = if container.config.tty {
+            let terminal = Terminal::new(sink, size, init.process.pid);
+            if stdin.is_none() {
+                terminal.keep_open(sender);
+            }
+            let file = OpenFile::terminal(terminal.clone());
+            typed = Some((receiver, terminal));
+            Streams { stdin: file.clone(), stdout: file.clone(), stderr: file }
+        } else {
+            let input = if stdin.is_some() { OpenFile::input(Input::new(receiver)) } else { OpenFile::null() };
+            let stdout = OpenFile::output(sink.clone(), Source::Stdout);
+            Streams { stdin: input, stdout, stderr: OpenFile::output(sink, Source::Stderr) }
         };
-        container.set_running(Running { output, stdin: wants_stdin.then_some(sender) });
-        self.guest(container, program, exec::container_args(container), streams, port)
+        let terminal = typed.as_ref().map(|(_, terminal)| terminal.clone());
+        let session = Session::new(self.launcher.clone(), container.clone(), port, terminal);
+        let environment = exec::environment(container, container.config.tty);
+        let working_dir = exec::working_dir(container).to_owned();
+        let command = Command { arguments, environment, working_dir, streams };
+        let guest = session.prepare(&init.process, program, command)?;
+        container.set_running(Running { output, stdin, resize });
+        Ok(Ready { guest, init, session, typed })
     }
 
     /// Ends and removes a container, but not its log.
@@ -350,6 +383,33 @@ impl Shared {
         let _one_of_few = self.removals.acquire().await;
         let _ = self.guests.spawn_blocking(move || remove_files(&files_of)).await; // it does not panic
         self.journal.tell(container, ContainerEventKind::Deleted);
+    }
+}
+
+/// A container's guest, and what goes on beside it.
+struct Ready {
+    guest: Metered,
+    init: Registered,
+    session: Arc<Session>,
+    typed: Option<(mpsc::Receiver<Bytes>, Arc<Terminal>)>,
+}
+
+impl Ready {
+    /// Runs it to its end, and ends what it started.
+    async fn run(self, container: &Container, port: PodPort, now: impl Fn() -> UnixNanos) {
+        let Self { guest, init, session, typed } = self;
+        let typing = async {
+            if let Some((typed, terminal)) = typed {
+                terminal.run(typed, &*container.processes).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            biased; // its keys are few, and one may be ^C
+            () = typing => {}
+            () = container.supervise(guest, &init.process, port, now) => {}
+        }
+        drop(session);
     }
 }
 

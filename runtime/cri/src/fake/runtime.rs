@@ -2,9 +2,9 @@
 
 use super::{FakeContainer, FakeRuntime, FakeSandbox, Life, Shared, script, streams};
 use crate::{
-    ByteStream, ContainerConfig, ContainerEventKind, ContainerEvents, ContainerId, ContainerState, ContainerStats,
-    ContainerStatus, Error, ExecOptions, ExecSession, ExecSyncOutput, Filter, Image, ImageService, LogProgress,
-    PodSandboxConfig, RuntimeService, SandboxId, SandboxState, SandboxStatus, UnixNanos,
+    AttachOptions, ByteStream, ContainerConfig, ContainerEventKind, ContainerEvents, ContainerId, ContainerState,
+    ContainerStats, ContainerStatus, Error, ExecOptions, ExecSession, ExecSyncOutput, Filter, Image, ImageService,
+    LogProgress, PodSandboxConfig, RuntimeService, SandboxId, SandboxState, SandboxStatus, UnixNanos,
 };
 use async_trait::async_trait;
 use std::{
@@ -283,7 +283,7 @@ impl RuntimeService for FakeRuntime {
         Ok(session)
     }
 
-    async fn attach(&self, container: &ContainerId) -> Result<ExecSession, Error> {
+    async fn attach(&self, container: &ContainerId, _options: AttachOptions) -> Result<ExecSession, Error> {
         self.shared.running_script(container)?;
         let (stdin, tty) = {
             let state = self.shared.state.lock();

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The guest's side never touches the disk: it formats into a queue of bounded
-//! size and waits when that is full. One thread writes all logs of a runtime.
+//! size and waits when that is full, or an attached client is behind. One thread writes all logs of a runtime.
 
 mod file;
 mod lines;
@@ -14,7 +14,10 @@ mod writer;
 
 pub(crate) use writer::LogWriter;
 
-use crate::stdio::{OUTPUT_PIECES_MAX, Source, WRITE_BYTES_MAX};
+use crate::{
+    files::CALL_BYTES_MAX,
+    stdio::{OUTPUT_PIECES_KEPT, OUTPUT_PIECES_MAX, Source},
+};
 use bytes::Bytes;
 use file::LogFile;
 use lines::Lines;
@@ -25,6 +28,7 @@ use std::{
     path::Path,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
@@ -33,7 +37,12 @@ use wk_platform::Clock;
 
 /// Bytes on their way to the disk; the guest waits beyond that. A few of the
 /// biggest writes, so that the writer has work while the guest goes on.
-const QUEUE_BYTES_MAX: usize = 4 * WRITE_BYTES_MAX;
+const QUEUE_BYTES_MAX: usize = 4 * CALL_BYTES_MAX;
+
+/// How long a guest waits for an attached client that takes nothing; then the
+/// client is cut off. Long enough for a slow terminal, and a client that is stuck
+/// does not stop the guest for good.
+const ATTACHED_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where the output of one container goes.
 pub(crate) struct ContainerOutput {
@@ -92,12 +101,20 @@ impl ContainerOutput {
 
     /// Bytes that may be written now.
     pub fn room(&self) -> usize {
-        self.queue.lock().room()
+        let is_behind = |client: &mpsc::Sender<Output>| !client.is_closed() && client.capacity() < OUTPUT_PIECES_KEPT;
+        if self.attached.lock().iter().any(is_behind) { 0 } else { self.queue.lock().room() }
     }
 
-    /// Ready when there is room.
-    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_until(cx, |queue| queue.room() > 0)
+    /// Waits until there is room. Cancel safe.
+    pub async fn wait_for_room(&self) {
+        poll_fn(|cx| self.poll_until(cx, |queue| queue.room() > 0)).await;
+        let attached = self.attached.lock().clone();
+        for client in attached {
+            let room = tokio::time::timeout(ATTACHED_PATIENCE, client.reserve_many(OUTPUT_PIECES_KEPT)).await;
+            if room.is_err() {
+                self.attached.lock().retain(|other| !other.same_channel(&client));
+            }
+        }
     }
 
     /// Takes what the guest wrote.
@@ -111,7 +128,7 @@ impl ContainerOutput {
         }
         self.schedule(&mut queue);
         drop(queue);
-        // Who does not keep up is cut off: a client must not stop the guest.
+        // Full only when several wrote at once for whom there was room.
         self.attached.lock().retain(|client| client.try_send(source.output(bytes.clone())).is_ok());
     }
 

@@ -37,7 +37,7 @@ async fn a_guest_that_writes_faster_than_the_disk_waits() {
         written += line.len();
     }
     drop(stopped);
-    poll_fn(|cx| output.poll_room(cx)).await;
+    output.wait_for_room().await;
     output.finish().await;
     assert_eq!(texts(&directory).len(), written);
 }

@@ -98,7 +98,9 @@ async fn a_program_that_is_not_in_the_image_is_not_found() {
     let sandbox = node.sandbox("web").await;
     let config = ContainerConfig { command: vec!["nginx".to_owned()], ..container("sleep", &[]) };
     let made = node.create(&sandbox, config).await;
-    let message = "exec: \"nginx\": executable file not found in $PATH";
+    let message = "failed to create containerd task: failed to create shim task: OCI runtime create failed: \
+        runc create failed: unable to start container process: error during container init: \
+        exec: \"nginx\": executable file not found in $PATH: unknown";
     assert_eq!(node.runtime.start_container(&made).await, Err(Error::NotFound(message.to_owned())));
     let exit = node.exit(&made).await;
     assert!(exit.is(128, "StartError") && exit.message == message, "{exit:?}");
@@ -112,6 +114,7 @@ async fn a_new_runtime_clears_away_what_the_last_one_left() {
     let config = Config {
         programs: programs(),
         images: node.images.clone(),
+        toolbox: None,
         network: Network::new(wk_network::Config::new(Entropy::seeded(1))),
         pod_cidr: "10.244.0.0/24".parse().unwrap(),
         state_dir: node.directory.path().join("containers"),
@@ -137,7 +140,7 @@ fn the_version_is_that_of_the_lock_file() {
 async fn a_shutdown_ends_guests_with_whole_logs_and_a_drop_ends_them_too() {
     let node = Node::start();
     let made = node.run(ContainerConfig { stdin: true, ..container("env-and-files", &["stdin"]) }).await;
-    let mut session = node.runtime.attach(&made).await.unwrap();
+    let mut session = node.runtime.attach(&made, wk_cri::AttachOptions { stdin: true }).await.unwrap();
     session.stdin.as_ref().unwrap().send(bytes::Bytes::from_static(b"last words\n")).await.unwrap();
     session.output.recv().await.unwrap();
     node.runtime.shutdown(PATIENCE).await.unwrap();
@@ -146,7 +149,7 @@ async fn a_shutdown_ends_guests_with_whole_logs_and_a_drop_ends_them_too() {
 
     let node = Node::start();
     let made = node.run(container("sleep", &[])).await;
-    let mut session = node.runtime.attach(&made).await.unwrap();
+    let mut session = node.runtime.attach(&made, wk_cri::AttachOptions { stdin: true }).await.unwrap();
     drop(node);
     assert_eq!(session.output.recv().await, None, "the guest is gone");
 }

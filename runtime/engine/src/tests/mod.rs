@@ -9,8 +9,9 @@ mod images;
 mod isolation;
 mod network;
 mod streams;
+mod toolbox;
 
-use crate::{Config, Limits, Programs, WasmRuntime};
+use crate::{Config, Limits, Programs, Toolbox, WasmRuntime};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
@@ -61,6 +62,7 @@ impl Node {
         let config = Config {
             programs: programs(),
             images: images.clone(),
+            toolbox: Some(Toolbox { wasm: wk_guests::TOOLBOX, programs: wk_guests::TOOLBOX_PROGRAMS }),
             network: Network::new(wk_network::Config::new(Entropy::seeded(1))),
             pod_cidr: "10.244.0.0/24".parse().unwrap(),
             state_dir: directory.path().join("containers"),

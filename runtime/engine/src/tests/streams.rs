@@ -2,7 +2,7 @@
 
 use super::*;
 use bytes::Bytes;
-use wk_cri::{Error, ExecOptions, Output};
+use wk_cri::{AttachOptions, Error, ExecOptions, Output};
 
 #[tokio::test]
 async fn both_streams_are_in_the_log_in_order() {
@@ -48,8 +48,10 @@ async fn exec_runs_the_images_program_with_the_containers_view() {
     let stdout = String::from_utf8_lossy(&done.stdout);
     assert!(stdout.contains("GREETING=hello\n") && stdout.ends_with("seen"), "{stdout}");
     assert_eq!(done.stderr, "oops\n");
-    let unknown = node.runtime.exec_sync(&made, vec!["sh".to_owned()], PATIENCE).await;
-    assert_eq!(unknown, Err(Error::NotFound("exec: \"sh\": executable file not found in $PATH".to_owned())));
+    let unknown = node.runtime.exec_sync(&made, vec!["bash".to_owned()], PATIENCE).await;
+    let message = "failed to exec in container: failed to start exec: OCI runtime exec failed: exec failed: \
+        unable to start container process: exec: \"bash\": executable file not found in $PATH: unknown";
+    assert_eq!(unknown, Err(Error::NotFound(message.to_owned())));
 }
 
 #[tokio::test]
@@ -85,11 +87,14 @@ async fn attach_gives_the_guests_own_streams() {
     let node = Node::start();
     let config = ContainerConfig { stdin: true, stdin_once: true, ..container("env-and-files", &["stdin"]) };
     let made = node.run(config).await;
-    let mut session = node.runtime.attach(&made).await.unwrap();
+    let mut session = node.runtime.attach(&made, AttachOptions { stdin: true }).await.unwrap();
     let stdin = session.stdin.take().unwrap();
     stdin.send(Bytes::from_static(b"hello\n")).await.unwrap();
     assert_eq!(session.output.recv().await, Some(Output::Stdout(Bytes::from_static(b"hello\n"))));
-    assert!(node.runtime.attach(&made).await.unwrap().stdin.is_none(), "stdin is for the first client only");
+    assert!(
+        node.runtime.attach(&made, AttachOptions { stdin: true }).await.unwrap().stdin.is_none(),
+        "stdin is for the first client only"
+    );
     drop(stdin);
     assert_eq!(session.exit.await.unwrap(), Ok(0));
     assert_eq!(node.log(&made).await, "hello\n");
@@ -99,7 +104,7 @@ async fn attach_gives_the_guests_own_streams() {
 async fn a_reopened_log_goes_on_in_a_new_file() {
     let node = Node::start();
     let made = node.run(ContainerConfig { stdin: true, ..container("env-and-files", &["stdin"]) }).await;
-    let session = node.runtime.attach(&made).await.unwrap();
+    let session = node.runtime.attach(&made, AttachOptions { stdin: true }).await.unwrap();
     let path = node.runtime.container_status(&made).await.unwrap().log_path;
     std::fs::rename(&path, path.with_extension("old")).unwrap();
     node.runtime.reopen_container_log(&made).await.unwrap();

@@ -20,7 +20,7 @@ use futures::{future::BoxFuture, stream::BoxStream};
 use status::Verb;
 use std::{convert::Infallible, io, sync::Arc};
 use tracing::debug;
-use wk_cri::{ExecOptions, Output, TerminalSize};
+use wk_cri::{AttachOptions, ExecOptions, Output, TerminalSize};
 use wk_platform::{
     http::{Request, Response},
     tasks::OnError,
@@ -117,7 +117,7 @@ pub async fn attach(config: &Arc<Config>, path: &ContainerPath, request: Request
     let runtime = config.kubelet.runtime().clone();
     spawn(config, "attach", async move {
         let client = connecting.await?;
-        let session = runtime.attach(&container).await;
+        let session = runtime.attach(&container, AttachOptions { stdin: wanted.stdin }).await;
         relay::run(client, session, wanted, Verb::Attach).await
     });
     Ok(response)

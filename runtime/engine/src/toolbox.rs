@@ -1,0 +1,81 @@
+//! Which program a command means: the image's own, or one of the toolbox.
+//!
+//! A wasm image is one program; what a shell's user expects beside it comes from
+//! the toolbox, a component that does as `argv[0]` says. The composition root
+//! brings it; without one, an image has its own program only.
+
+use std::path::Path;
+use wk_images::ImageRecord;
+
+/// Where a program of the toolbox can also be named by path.
+const DIRECTORIES: [&str; 5] = ["/bin", "/usr/bin", "/sbin", "/usr/sbin", "/usr/local/bin"];
+
+/// Programs for every container.
+#[derive(Clone, Copy)]
+pub struct Toolbox {
+    /// A component for `wasi:cli/command` and `wk:toolbox/processes`.
+    pub wasm: &'static [u8],
+    /// Their names.
+    pub programs: &'static [&'static str],
+}
+
+/// Where a program is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// It is the image's.
+    Image,
+    /// It is in the toolbox.
+    Toolbox,
+}
+
+/// Where the program that `name` means is.
+///
+/// # Errors
+/// Why there is none, in the words of runc.
+pub(crate) fn locate(image: &ImageRecord, toolbox: Option<&Toolbox>, name: &str) -> Result<Origin, String> {
+    if is_program_of(image, name) {
+        return Ok(Origin::Image);
+    }
+    match toolbox {
+        Some(toolbox) if toolbox.has(name) => Ok(Origin::Toolbox),
+        _ if name.contains('/') => Err(format!("exec: {name:?}: stat {name}: no such file or directory")),
+        _ => Err(format!("exec: {name:?}: executable file not found in $PATH")),
+    }
+}
+
+/// Whether `name` means the image's one program: by any path, with or without
+/// the file's extension.
+fn is_program_of(image: &ImageRecord, name: &str) -> bool {
+    Path::new(name).file_name().is_some_and(|file| {
+        let file = file.to_string_lossy();
+        file == image.program() || file.strip_suffix(".wasm") == Some(image.program())
+    })
+}
+
+impl Toolbox {
+    /// Whether `name` means one of its programs.
+    fn has(&self, name: &str) -> bool {
+        let program = match name.rsplit_once('/') {
+            Some((directory, program)) if DIRECTORIES.contains(&directory) => program,
+            Some(_) => return false,
+            None => name,
+        };
+        self.programs.contains(&program)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tools_have_bare_names_and_the_usual_directories() {
+        let toolbox = Toolbox { wasm: b"", programs: &["ls", "sh"] };
+        assert!(["sh", "/bin/sh", "/usr/bin/ls", "/usr/local/bin/sh"].iter().all(|name| toolbox.has(name)));
+        assert!(
+            !["", "/", "bash", "/opt/sh", "./sh", "bin/sh", "/bin/", "/bin/../bin/sh"]
+                .iter()
+                .any(|name| toolbox.has(name))
+        );
+    }
+}
