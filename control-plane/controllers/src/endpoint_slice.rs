@@ -133,7 +133,7 @@ impl Controller {
         if slices.is_empty() {
             return Ok(());
         }
-        self.expectations.expect_creations(key, slices.len());
+        self.expectations.expect(key, slices.len(), []);
         for (done, slice) in slices.iter().enumerate() {
             if let Err(error) = api.create(&patch::post_params(), slice).await {
                 self.expectations.creations_observed(key, slices.len() - done);

@@ -4,7 +4,11 @@ use k8s_openapi::{
     api::core::v1::{Pod, PodCondition},
     jiff::Timestamp,
 };
-use std::time::Duration;
+use kube::ResourceExt;
+use std::{cmp::Ordering, time::Duration};
+
+/// A pod with a lower cost is deleted first.
+const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
 /// `status.phase`, empty when unset.
 pub fn phase(pod: &Pod) -> &str {
@@ -48,4 +52,37 @@ pub fn is_available(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> bool {
     }
     let wanted = Duration::from_secs(u64::try_from(min_ready_seconds).unwrap_or_default());
     wanted.is_zero() || ready_since(pod).is_some_and(|since| since + wanted <= now)
+}
+
+/// `spec.nodeName`, empty when unset.
+pub fn node_name(pod: &Pod) -> &str {
+    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default()
+}
+
+/// Upstream's order (`controller.ActivePodsWithRanks`): unassigned, pending,
+/// not ready, cheap, crowded, ready for a short time, often restarted, young.
+pub fn least_missed_first(left: &Pod, left_crowd: usize, right: &Pod, right_crowd: usize) -> Ordering {
+    let phase_rank = |pod: &Pod| match phase(pod) {
+        "Pending" => 0,
+        "Unknown" => 1,
+        _ => 2,
+    };
+    let order = (!node_name(left).is_empty()).cmp(&!node_name(right).is_empty());
+    let order = order.then(phase_rank(left).cmp(&phase_rank(right)));
+    let order = order.then(is_ready(left).cmp(&is_ready(right)));
+    let order = order.then(deletion_cost(left).cmp(&deletion_cost(right)));
+    let order = order.then(right_crowd.cmp(&left_crowd));
+    let order = order.then_with(|| ready_since(right).cmp(&ready_since(left)));
+    let order = order.then_with(|| restarts(right).cmp(&restarts(left)));
+    let created = |pod: &Pod| pod.creation_timestamp();
+    order.then_with(|| created(right).cmp(&created(left))).then_with(|| left.uid().cmp(&right.uid()))
+}
+
+fn deletion_cost(pod: &Pod) -> i32 {
+    pod.annotations().get(DELETION_COST).and_then(|cost| cost.parse().ok()).unwrap_or_default()
+}
+
+fn restarts(pod: &Pod) -> i32 {
+    let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    statuses.map(|status| status.restart_count).max().unwrap_or_default()
 }

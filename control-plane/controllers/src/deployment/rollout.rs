@@ -4,6 +4,7 @@
 //! (upstream: `sync.go`, `rolling.go`, `recreate.go` of the deployment controller).
 
 use super::template;
+use crate::scaled;
 use k8s_openapi::{
     api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet, RollingUpdateDeployment},
     apimachinery::pkg::util::intstr::IntOrString,
@@ -104,29 +105,9 @@ fn fence_posts(deployment: &Deployment) -> (i32, i32) {
         strategy.and_then(|strategy| strategy.rolling_update.clone()).unwrap_or_default();
     let quarter = || IntOrString::String("25%".to_owned());
     let of = wanted(deployment);
-    let surge = scaled(&max_surge.unwrap_or_else(quarter), of, Round::Up);
-    let unavailable = scaled(&max_unavailable.unwrap_or_else(quarter), of, Round::Down);
+    let surge = scaled::round_up(&max_surge.unwrap_or_else(quarter), of);
+    let unavailable = scaled::round_down(&max_unavailable.unwrap_or_else(quarter), of);
     if surge == 0 && unavailable == 0 { (0, 1) } else { (surge, unavailable) }
-}
-
-enum Round {
-    Up,
-    Down,
-}
-
-fn scaled(value: &IntOrString, of: i32, round: Round) -> i32 {
-    match value {
-        IntOrString::Int(count) => (*count).max(0),
-        IntOrString::String(text) => {
-            let percent: i64 = text.trim_end_matches('%').parse().unwrap_or_default();
-            let hundredths = percent.max(0) * i64::from(of);
-            let count = match round {
-                Round::Up => (hundredths + 99) / 100,
-                Round::Down => hundredths / 100,
-            };
-            i32::try_from(count).unwrap_or(i32::MAX)
-        }
-    }
 }
 
 /// A set and the size it should have.

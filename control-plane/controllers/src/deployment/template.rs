@@ -3,7 +3,7 @@
 //! (upstream: `pkg/controller/deployment/util/deployment_util.go`).
 
 use super::rollout;
-use crate::ownership;
+use crate::{hash, ownership};
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, ReplicaSet, ReplicaSetSpec},
@@ -67,27 +67,7 @@ fn comparable(template: Option<&PodTemplateSpec>) -> Value {
     if let Some(labels) = template.metadata.as_mut().and_then(|metadata| metadata.labels.as_mut()) {
         labels.remove(HASH_LABEL);
     }
-    without_empty(serde_json::to_value(template).unwrap_or_default())
-}
-
-fn without_empty(value: Value) -> Value {
-    match value {
-        Value::Object(fields) => {
-            let fields = fields.into_iter().map(|(name, value)| (name, without_empty(value)));
-            Value::Object(fields.filter(|(_, value)| !is_empty(value)).collect())
-        }
-        Value::Array(items) => Value::Array(items.into_iter().map(without_empty).collect()),
-        other => other,
-    }
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Array(items) => items.is_empty(),
-        // An empty object means something: `emptyDir: {}`.
-        Value::Object(_) | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-    }
+    hash::without_empty(serde_json::to_value(template).unwrap_or_default())
 }
 
 /// The set made from the Deployment's template: the oldest, should there be several.
@@ -97,28 +77,9 @@ pub fn find_new<'a>(deployment: &Deployment, sets: &'a [Arc<ReplicaSet>]) -> Opt
     sets.iter().filter(|set| is_same(set, template)).min_by_key(oldest)
 }
 
-/// FNV-1a over the template's JSON (whose keys are sorted) and the collision
-/// count, in letters that form no words. Upstream hashes a dump of Go structs,
-/// so the hashes differ; only stability matters, since a set is recognised by its template.
+/// What tells the template's set from the others.
 pub fn hash(template: &PodTemplateSpec, collision_count: Option<i32>) -> String {
-    let value = comparable(Some(template));
-    let mut hash = fnv1a(FNV_OFFSET, value.to_string().as_bytes());
-    if let Some(count) = collision_count {
-        hash = fnv1a(hash, &count.to_le_bytes());
-    }
-    safe_encode(&hash.to_string())
-}
-
-const FNV_OFFSET: u32 = 0x811c_9dc5;
-
-fn fnv1a(seed: u32, bytes: &[u8]) -> u32 {
-    bytes.iter().fold(seed, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
-}
-
-/// Upstream's `rand.SafeEncodeString`.
-fn safe_encode(text: &str) -> String {
-    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    text.bytes().map(|byte| char::from(LETTERS[usize::from(byte) % LETTERS.len()])).collect()
+    hash::of(&comparable(Some(template)), collision_count)
 }
 
 /// The new set, of `replicas` pods, as rollout number `revision`.

@@ -1,13 +1,13 @@
 //! What a ReplicaSet needs: pods to create, pods to delete (worst first), and
 //! its status. Pure; called by `replica_set.rs`.
 
-use crate::{ownership, pod, runner::patch::nonzero};
+use crate::{pod, pod_control, runner::patch::nonzero};
 use k8s_openapi::{
     api::{
         apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus},
         core::v1::{Pod, PodTemplateSpec},
     },
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
+    apimachinery::pkg::apis::meta::v1::Time,
     jiff::Timestamp,
 };
 use kube::{
@@ -19,8 +19,6 @@ use std::{cmp::Ordering, collections::HashMap, sync::Arc, time::Duration};
 /// Pods created or deleted in one go; the rest follows when these were seen
 /// (upstream: `BurstReplicas`).
 const BURST_MAX: usize = 500;
-/// A pod with a lower cost is deleted first.
-const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
 /// The fields of the status this controller writes.
 pub const OWNED_STATUS_FIELDS: &[&str] =
@@ -69,67 +67,18 @@ pub fn plan(set: &ReplicaSet, pods: &[Arc<Pod>], related: &[Arc<Pod>]) -> Plan {
 fn worst(pods: &[Arc<Pod>], related: &[Arc<Pod>], count: usize) -> Vec<Arc<Pod>> {
     let mut on_node: HashMap<&str, usize> = HashMap::new();
     for pod in related {
-        *on_node.entry(node_name(pod)).or_default() += 1;
+        *on_node.entry(pod::node_name(pod)).or_default() += 1;
     }
-    let crowd = |pod: &Pod| on_node.get(node_name(pod)).copied().unwrap_or_default();
+    let crowd = |pod: &Pod| on_node.get(pod::node_name(pod)).copied().unwrap_or_default();
     let mut ranked: Vec<&Arc<Pod>> = pods.iter().collect();
-    ranked.sort_by(|left, right| least_missed_first(left, crowd(left), right, crowd(right)));
+    ranked.sort_by(|left, right| pod::least_missed_first(left, crowd(left), right, crowd(right)));
     ranked.into_iter().take(count).cloned().collect()
-}
-
-fn node_name(pod: &Pod) -> &str {
-    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default()
-}
-
-/// Upstream's order (`controller.ActivePodsWithRanks`): unassigned, pending,
-/// not ready, cheap, crowded, ready for a short time, often restarted, young.
-fn least_missed_first(left: &Pod, left_crowd: usize, right: &Pod, right_crowd: usize) -> Ordering {
-    let phase_rank = |pod: &Pod| match pod::phase(pod) {
-        "Pending" => 0,
-        "Unknown" => 1,
-        _ => 2,
-    };
-    let order = (!node_name(left).is_empty()).cmp(&!node_name(right).is_empty());
-    let order = order.then(phase_rank(left).cmp(&phase_rank(right)));
-    let order = order.then(pod::is_ready(left).cmp(&pod::is_ready(right)));
-    let order = order.then(deletion_cost(left).cmp(&deletion_cost(right)));
-    let order = order.then(right_crowd.cmp(&left_crowd));
-    let order = order.then_with(|| pod::ready_since(right).cmp(&pod::ready_since(left)));
-    let order = order.then_with(|| restarts(right).cmp(&restarts(left)));
-    let created = |pod: &Pod| pod.creation_timestamp();
-    order.then_with(|| created(right).cmp(&created(left))).then_with(|| left.uid().cmp(&right.uid()))
-}
-
-fn deletion_cost(pod: &Pod) -> i32 {
-    pod.annotations().get(DELETION_COST).and_then(|cost| cost.parse().ok()).unwrap_or_default()
-}
-
-fn restarts(pod: &Pod) -> i32 {
-    let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
-    statuses.map(|status| status.restart_count).max().unwrap_or_default()
 }
 
 /// A pod of the set, to be named by the server.
 pub fn pod_from_template(set: &ReplicaSet) -> Pod {
     let template = set.spec.as_ref().and_then(|spec| spec.template.clone()).unwrap_or_default();
-    let from = template.metadata.unwrap_or_default();
-    let metadata = ObjectMeta {
-        generate_name: Some(generate_name(&set.name_any())),
-        namespace: set.namespace(),
-        labels: from.labels,
-        annotations: from.annotations,
-        finalizers: from.finalizers,
-        owner_references: Some(vec![ownership::controller_reference(set)]),
-        ..ObjectMeta::default()
-    };
-    Pod { metadata, spec: template.spec, status: None }
-}
-
-/// A name with a dash is valid for most pods, as a hostname too; without it the
-/// longest set names would not be (upstream: `getPodsPrefix`).
-fn generate_name(set: &str) -> String {
-    const NAME_LENGTH_MAX: usize = 253;
-    if set.len() < NAME_LENGTH_MAX { format!("{set}-") } else { set.to_owned() }
+    pod_control::from_template(set, template)
 }
 
 /// The status that `pods` mean. `failure` is of this attempt; none clears an old one.

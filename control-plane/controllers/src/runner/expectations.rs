@@ -26,16 +26,10 @@ pub struct Expectations {
 }
 
 impl Expectations {
-    /// `count` objects are about to be created.
-    pub fn expect_creations(&self, key: &Key, count: usize) {
-        let creations = i64::try_from(count).unwrap_or(i64::MAX);
-        let expected = Expected { creations, deletions: HashSet::new(), since: Instant::now() };
-        self.by_key.lock().insert(key.clone(), expected);
-    }
-
-    /// Objects of these UIDs are about to be deleted.
-    pub fn expect_deletions(&self, key: &Key, uids: impl IntoIterator<Item = String>) {
-        let expected = Expected { creations: 0, deletions: uids.into_iter().collect(), since: Instant::now() };
+    /// `creations` objects are about to be created, and those of `deletions` deleted.
+    pub fn expect(&self, key: &Key, creations: usize, deletions: impl IntoIterator<Item = String>) {
+        let creations = i64::try_from(creations).unwrap_or(i64::MAX);
+        let expected = Expected { creations, deletions: deletions.into_iter().collect(), since: Instant::now() };
         self.by_key.lock().insert(key.clone(), expected);
     }
 
@@ -74,12 +68,12 @@ mod tests {
     async fn a_key_is_satisfied_once_all_it_asked_for_was_seen() {
         let (expectations, key) = (Expectations::default(), Key::new("default", "web"));
         assert!(expectations.satisfied(&key));
-        expectations.expect_creations(&key, 2);
+        expectations.expect(&key, 2, []);
         expectations.creations_observed(&key, 1);
         assert!(!expectations.satisfied(&key));
         expectations.creations_observed(&key, 1);
         assert!(expectations.satisfied(&key));
-        expectations.expect_deletions(&key, ["1".to_owned(), "2".to_owned()]);
+        expectations.expect(&key, 0, ["1".to_owned(), "2".to_owned()]);
         expectations.deletion_observed(&key, "1");
         expectations.deletion_observed(&key, "1");
         assert!(!expectations.satisfied(&key));
@@ -88,7 +82,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_lost_event_is_waited_for_only_so_long() {
         let (expectations, key) = (Expectations::default(), Key::new("default", "web"));
-        expectations.expect_creations(&key, 1);
+        expectations.expect(&key, 1, []);
         tokio::time::advance(EXPIRY + Duration::from_secs(1)).await;
         assert!(expectations.satisfied(&key));
     }
