@@ -8,10 +8,14 @@
 //!
 //! | Controller | watches | writes |
 //! |---|---|---|
+//! | [`mod@cron_job`] | CronJobs, Jobs | Jobs, CronJob status |
+//! | [`mod@daemon_set`] | DaemonSets, pods, nodes, ControllerRevisions | pods, ControllerRevisions, DaemonSet status |
 //! | [`mod@deployment`] | Deployments, ReplicaSets, pods | ReplicaSets, Deployment status |
+//! | [`mod@disruption`] | PodDisruptionBudgets, pods and what owns them | PodDisruptionBudget status |
 //! | [`mod@endpoint_slice`] | Services, pods, nodes, EndpointSlices | EndpointSlices |
 //! | [`mod@endpoints`] | Services, pods, Endpoints | Endpoints |
 //! | [`mod@garbage_collector`] | the metadata of everything | deletions, owner references, finalizers |
+//! | [`mod@job`] | Jobs, pods | pods, Job status |
 //! | [`mod@namespace`] | namespaces, pods | deletions, namespace conditions and finalizers |
 //! | [`mod@node_ipam`] | nodes | node pod addresses |
 //! | [`mod@node_lifecycle`] | nodes, leases, pods | node conditions and taints, pod readiness |
@@ -19,7 +23,9 @@
 //! | [`mod@replica_set`] | ReplicaSets, pods | pods, ReplicaSet status |
 //! | [`mod@root_ca`] | namespaces, its ConfigMaps | ConfigMaps |
 //! | [`mod@service_account`] | namespaces, ServiceAccounts | ServiceAccounts |
+//! | [`mod@stateful_set`] | StatefulSets, pods, ControllerRevisions | pods, ControllerRevisions, StatefulSet status |
 //! | [`mod@taint_eviction`] | nodes, pods | pod deletions |
+//! | [`mod@ttl_after_finished`] | Jobs | Job deletions |
 //!
 //! Reading order: `runner`, `replica_set`, `deployment`, the rest in any order.
 //!
@@ -27,12 +33,17 @@
 //! assumes that the cache holds what this process has just written.
 #![forbid(unsafe_code)]
 
+mod cron_job;
+mod daemon_set;
 mod deployment;
 mod discovery;
+mod disruption;
 mod endpoint_slice;
 mod endpoints;
 mod garbage_collector;
 mod hash;
+mod history;
+mod job;
 mod namespace;
 mod node;
 mod node_ipam;
@@ -49,7 +60,9 @@ mod scaled;
 mod service_account;
 mod service_endpoints;
 mod set;
+mod stateful_set;
 mod taint_eviction;
+mod ttl_after_finished;
 
 pub use runner::Error;
 pub use set::{ControllerSet, UnknownController};
@@ -87,15 +100,21 @@ pub fn run(config: Config, tasks: TaskGroup) {
     let mut runner = Runner::new(client, clock, entropy, tasks);
     type Register = fn(&mut Runner);
     let table: &[(&str, Register)] = &[
+        ("cronjob-controller", cron_job::register),
+        ("daemonset-controller", daemon_set::register),
         ("deployment-controller", deployment::register),
+        ("disruption-controller", disruption::register),
         ("endpoints-controller", endpoints::register),
         ("endpointslice-controller", endpoint_slice::register),
         ("garbage-collector-controller", garbage_collector::register),
+        ("job-controller", job::register),
         ("namespace-controller", namespace::register),
         ("pod-garbage-collector-controller", pod_gc::register),
         ("replicaset-controller", replica_set::register),
         ("serviceaccount-controller", service_account::register),
+        ("statefulset-controller", stateful_set::register),
         ("taint-eviction-controller", taint_eviction::register),
+        ("ttl-after-finished-controller", ttl_after_finished::register),
     ];
     for (name, register) in table {
         if enabled.contains(name) {

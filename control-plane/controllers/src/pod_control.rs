@@ -204,3 +204,27 @@ fn generate_name(owner: &str) -> String {
     const NAME_LENGTH_MAX: usize = 253;
     if owner.len() < NAME_LENGTH_MAX { format!("{owner}-") } else { owner.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::apps::v1::StatefulSet;
+
+    #[test]
+    fn a_stateful_set_is_named_in_its_events() {
+        let metadata = ObjectMeta { name: Some("db".to_owned()), ..ObjectMeta::default() };
+        let set = StatefulSet { metadata, ..StatefulSet::default() };
+        for (wording, success, failure) in [
+            (Wording::Plain, "Created pod: db-0", "Error creating: quota"),
+            (
+                Wording::OfStatefulSet,
+                "create Pod db-0 in StatefulSet db successful",
+                "create Pod db-0 in StatefulSet db failed error: quota",
+            ),
+        ] {
+            assert_eq!(wording.success("create", &set, "db-0"), success);
+            assert_eq!(wording.failure("create", &set, "db-0", "quota"), failure);
+        }
+        assert_eq!(Wording::Plain.success("delete", &set, "db-0"), "Deleted pod: db-0");
+    }
+}

@@ -4,10 +4,14 @@ use std::collections::BTreeSet;
 
 /// Every controller: upstream's name, and short forms that are accepted too.
 const KNOWN: &[(&str, &[&str])] = &[
+    ("cronjob-controller", &["cronjob"]),
+    ("daemonset-controller", &["daemonset"]),
     ("deployment-controller", &["deployment"]),
+    ("disruption-controller", &["disruption"]),
     ("endpoints-controller", &["endpoints", "endpoint"]),
     ("endpointslice-controller", &["endpointslice"]),
     ("garbage-collector-controller", &["garbage-collector", "garbagecollector"]),
+    ("job-controller", &["job"]),
     ("namespace-controller", &["namespace"]),
     ("node-ipam-controller", &["node-ipam", "nodeipam"]),
     ("node-lifecycle-controller", &["node-lifecycle", "nodelifecycle"]),
@@ -15,7 +19,9 @@ const KNOWN: &[(&str, &[&str])] = &[
     ("replicaset-controller", &["replicaset"]),
     ("root-ca-certificate-publisher-controller", &["root-ca-certificate-publisher", "root-ca-cert-publisher"]),
     ("serviceaccount-controller", &["serviceaccount"]),
+    ("statefulset-controller", &["statefulset"]),
     ("taint-eviction-controller", &["taint-eviction"]),
+    ("ttl-after-finished-controller", &["ttl-after-finished", "ttlafterfinished"]),
 ];
 
 /// The controllers that are switched on.
@@ -109,6 +115,6 @@ mod tests {
     #[test]
     fn an_unknown_name_is_told_the_known_ones() {
         let error = ControllerSet::parse("-deploymint").expect_err("unknown");
-        assert!(error.to_string().starts_with("\"deploymint\" is not in the list of known controllers: deployment-"));
+        assert!(error.to_string().starts_with("\"deploymint\" is not in the list of known controllers: cronjob-"));
     }
 }

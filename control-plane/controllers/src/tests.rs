@@ -5,6 +5,9 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use wk_platform::{Clock, Entropy, TaskGroup};
 
+mod jobs;
+mod sets;
+
 const DEPLOYMENTS: &str = "apps/v1/deployments";
 const SETS: &str = "apps/v1/replicasets";
 const PODS: &str = "v1/pods";

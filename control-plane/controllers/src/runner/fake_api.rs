@@ -1,5 +1,5 @@
 //! An API server in a few lines, for tests of whole controllers: list, watch,
-//! get, create, merge patch, delete, with versions, UIDs and generations.
+//! get, create, merge patch, delete, with versions, UIDs, generations and finalizers.
 //!
 //! It keeps any resource, checks nothing, and serves no discovery.
 
@@ -217,14 +217,25 @@ impl FakeApi {
         if new == old {
             return ok(&old);
         }
+        if is_deleting(&new) && !has_finalizers(&new) {
+            return self.erase(&mut state, target.key(), new);
+        }
         self.store(&mut state, "MODIFIED", target.key(), new)
     }
 
     fn remove(&self, target: &Target) -> Response {
         let mut state = self.state.lock();
-        let Some(object) = state.objects.get(&target.key()).cloned() else { return status(404, "NotFound") };
-        let answer = self.store(&mut state, "DELETED", target.key(), object);
-        state.objects.remove(&target.key());
+        let Some(mut object) = state.objects.get(&target.key()).cloned() else { return status(404, "NotFound") };
+        if has_finalizers(&object) {
+            object["metadata"]["deletionTimestamp"] = json!("2023-11-14T22:13:20Z");
+            return self.store(&mut state, "MODIFIED", target.key(), object);
+        }
+        self.erase(&mut state, target.key(), object)
+    }
+
+    fn erase(&self, state: &mut State, name: Name, object: Value) -> Response {
+        let answer = self.store(state, "DELETED", name.clone(), object);
+        state.objects.remove(&name);
         answer
     }
 
@@ -237,6 +248,14 @@ impl FakeApi {
         self.changed.send_replace(state.revision);
         answer
     }
+}
+
+fn is_deleting(object: &Value) -> bool {
+    !object["metadata"]["deletionTimestamp"].is_null()
+}
+
+fn has_finalizers(object: &Value) -> bool {
+    object["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty())
 }
 
 fn ok(object: &Value) -> Response {
