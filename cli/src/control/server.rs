@@ -14,7 +14,6 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::info;
@@ -27,10 +26,6 @@ use wk_platform::{
     tasks::OnError,
 };
 use wk_store::Store;
-
-/// How long the guest of a container that is removed without force gets to end.
-/// It does not run, so this is never waited for.
-const NO_GRACE: Duration = Duration::ZERO;
 
 /// Each holds on to all values of a moment, or reads as many in.
 const SNAPSHOTS_MAX: usize = 1;
@@ -204,7 +199,7 @@ impl Server {
             let message = format!("container {} is running; stop it first, or remove it by force (-f)", id.0);
             return Err(Refusal(StatusCode::CONFLICT, message));
         }
-        node.runtime.stop_container(&id, NO_GRACE).await?;
+        // Not stopped first: then the kubelet would see an exit, and not a loss.
         node.runtime.remove_container(&id).await?;
         info!(node = %node.name, container_id = %id.0, "removed a container on request");
         Ok(())

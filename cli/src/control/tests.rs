@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::control::{SOCKET, client::Control, protocol::State};
+use std::time::Duration;
 use wk_cri::{
     ContainerConfig, ContainerMetadata, ImageService, PodSandboxConfig,
     fake::{FakeConfig, FakeRuntime, ImageScript, Script},
