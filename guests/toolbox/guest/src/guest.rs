@@ -18,6 +18,27 @@ mod bindings {
 }
 use bindings::wk::toolbox::processes;
 
+/// The one call of WASI that its libc does not make.
+#[allow(unsafe_code)]
+mod environment {
+    wit_bindgen::generate!({
+        inline: "
+            package wasi:cli@0.2.6;
+            interface environment {
+                get-environment: func() -> list<tuple<string, string>>;
+                get-arguments: func() -> list<string>;
+                initial-cwd: func() -> option<string>;
+            }
+            world directory { import environment; }
+        ",
+    });
+}
+
+/// Where this process was started.
+pub fn directory() -> String {
+    environment::wasi::cli::environment::initial_cwd().unwrap_or_else(|| "/".to_owned())
+}
+
 /// This process's stdin, stdout and stderr.
 pub fn streams() -> [File; 3] {
     [processes::stdin(), processes::stdout(), processes::stderr()].map(file)

@@ -9,12 +9,11 @@ mod guest;
 fn main() {
     let host: Rc<dyn Host> = Rc::new(guest::Guest);
     let [stdin, stdout, stderr] = guest::streams();
-    let directory = std::env::current_dir().map_or_else(|_| "/".to_owned(), |path| path.to_string_lossy().into_owned());
     let mut context = Context {
         host,
         arguments: std::env::args().collect(),
         environment: std::env::vars().collect(),
-        directory,
+        directory: guest::directory(),
         stdin,
         stdout: Output::new(stdout),
         stderr,
