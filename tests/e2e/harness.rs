@@ -44,7 +44,7 @@ impl Server {
     pub fn start_with(args: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
-        let child = spawn(directory.path(), &args);
+        let child = spawn(launch(directory.path(), &args), directory.path());
         Self { child, directory, args }
     }
 
@@ -74,13 +74,25 @@ impl Server {
 
     /// Starts it again in the same directory.
     pub fn restart(&mut self) {
-        self.child = spawn(self.directory.path(), &self.args);
+        self.child = spawn(self.launch(), self.directory.path());
+    }
+
+    /// Starts it again, and kills it that long after, whatever it is at.
+    pub fn restart_and_kill_after(&mut self, moment: Duration) {
+        self.child = self.launch();
+        std::thread::sleep(moment);
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn launch(&self) -> Child {
+        launch(self.directory.path(), &self.args)
     }
 
     /// A command, ready to run.
     pub fn command(&self, tool: Tool, args: &[&str]) -> Command {
         let mut command = match tool {
-            Tool::Wk => Command::new(env!("CARGO_BIN_EXE_wk")),
+            Tool::Wk => wk(),
             Tool::Kubectl => Command::new("kubectl"),
         };
         command
@@ -188,17 +200,24 @@ impl Drop for Forward {
     }
 }
 
-fn spawn(directory: &Path, args: &[String]) -> Child {
+fn wk() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_wk"))
+}
+
+fn launch(directory: &Path, args: &[String]) -> Child {
     let log = std::fs::File::create(directory.join("server.log")).unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_wk"))
-        .args(["server", "--listen", "127.0.0.1:0", "--data-dir"])
+    wk().args(["server", "--listen", "127.0.0.1:0", "--data-dir"])
         .arg(directory)
         .args(args)
         .env("HOME", directory)
         .stdout(Stdio::piped())
         .stderr(log)
         .spawn()
-        .unwrap();
+        .unwrap()
+}
+
+/// Waits until it is ready.
+fn spawn(mut child: Child, directory: &Path) -> Child {
     let output = child.stdout.take().unwrap();
     let (sender, ready) = mpsc::channel();
     std::thread::spawn(move || sender.send(first_line(output, "wk is ready")));

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may stop at the first surprise")]
 
 mod bad_input;
+mod crash;
 mod ctr;
+mod disk;
 mod harness;
 mod healing;
 mod life;

@@ -185,7 +185,7 @@ async fn a_restore_while_serving_ends_watches_and_shows_what_was_saved() {
     let later = maps.patch("kept", &PatchParams::default(), &merge).await.expect("patches");
     let lost = maps.create(&PostParams::default(), &lost).await.expect("creates");
     let version = lost.resource_version().expect("stored");
-    let mut watch = Box::pin(maps.watch(&WatchParams::default(), &version).await.expect("watches").boxed());
+    let mut watch = maps.watch(&WatchParams::default(), &version).await.expect("watches").boxed();
 
     cluster.server.restore(wk_store::snapshot::load(file.as_slice()).expect("whole")).await.expect("restores");
     match watch.next().await {
