@@ -1,10 +1,12 @@
-//! The objects that every cluster has, made at start: four namespaces and the
-//! Service `default/kubernetes` with its Endpoints and EndpointSlice. Called by
-//! [`crate::ApiServer`] at start and after a restore; what exists already stays as
-//! it is.
+//! The objects that every cluster has, made at start: four namespaces, the Service
+//! `default/kubernetes` with its Endpoints and EndpointSlice, and the roles of
+//! [`policy`]. Called by [`crate::ApiServer`] at start and after a restore. What
+//! exists already stays as it is, but for what is missing; nothing is written when
+//! nothing is.
 
 use crate::{
     Server,
+    authorization::policy::{self, Reconciled},
     http::{
         negotiate::Accepted,
         query::Query,
@@ -21,12 +23,17 @@ use crate::{
         options::WriteOptions,
     },
 };
+use futures::{StreamExt, TryStreamExt, stream};
 use http::HeaderMap;
 use ipnet::Ipv4Net;
 use serde_json::{Value, json};
 use std::{net::Ipv4Addr, sync::Arc};
 use wk_platform::UserInfo;
 use wk_store::{Key, Page};
+
+/// Roles written at a time. They share the store's commits, so that a new cluster
+/// waits for a few of them and not for a hundred.
+const WRITES_AT_ONCE: usize = 256;
 
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
 
@@ -42,7 +49,41 @@ pub async fn run(server: &Arc<Server>, service_cidr: Ipv4Net) -> Result<(), ApiE
     let advertise = server.advertise;
     ensure(server, "", "services", service(first_address(service_cidr), advertise.port())).await?;
     ensure(server, "", "endpoints", endpoints(advertise.ip(), advertise.port())).await?;
-    ensure(server, "discovery.k8s.io", "endpointslices", slice(advertise.ip(), advertise.port())).await
+    ensure(server, "discovery.k8s.io", "endpointslices", slice(advertise.ip(), advertise.port())).await?;
+    let roles = stream::iter(policy::objects());
+    let written = roles.map(|(row, wanted)| reconcile(server, row, wanted)).buffer_unordered(WRITES_AT_ONCE);
+    written.try_collect::<()>().await
+}
+
+/// Brings a role or a binding up to the policy.
+async fn reconcile(server: &Arc<Server>, row: &'static Resource, mut wanted: Value) -> Result<(), ApiError> {
+    let (namespace, name) = (object::namespace(&wanted).to_owned(), object::name(&wanted).to_owned());
+    let key = storage::key(row, &namespace, &name);
+    if let Some(entry) = server.storage.entry(&key).await? {
+        let stored = storage::Encoded::stored(&entry.value, entry.modified).decode(row)?;
+        let update = match policy::reconcile(&stored, &wanted) {
+            Reconciled::Keep => return Ok(()),
+            Reconciled::Update(new) => Update::Write(new),
+            Reconciled::Replace => Update::Delete(stored),
+        };
+        let made_anew = matches!(update, Update::Delete(_));
+        // Who was faster has done the same, or knows better.
+        server.storage.write(row, &entry, update).await?;
+        if !made_anew {
+            return Ok(());
+        }
+    }
+    row.strategy.default(&mut wanted);
+    create(server, row, wanted).await
+}
+
+async fn create(server: &Arc<Server>, row: &'static Resource, object: Value) -> Result<(), ApiError> {
+    let call = internal_call(server, row, object::namespace(&object));
+    let options = WriteOptions { field_manager: "kube-apiserver".to_owned(), ..WriteOptions::default() };
+    match create_object(&call, object, &options, Managed::ByUpdate, &mut Vec::new()).await {
+        Ok(_) | Err(ApiError::AlreadyExists(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 async fn learn_services(server: &Arc<Server>) -> Result<(), ApiError> {
@@ -108,9 +149,7 @@ async fn ensure(server: &Arc<Server>, group: &str, plural: &str, mut object: Val
     if server.storage.entry(&storage::key(row, &namespace, &name)).await?.is_some() {
         return refresh(server, row, &object).await;
     }
-    let call = internal_call(server, row, &namespace);
-    let options = WriteOptions { field_manager: "kube-apiserver".to_owned(), ..WriteOptions::default() };
-    create_object(&call, object, &options, Managed::ByUpdate, &mut Vec::new()).await.map(|_| ())
+    create(server, row, object).await
 }
 
 /// What says where this server listens is brought up to date.

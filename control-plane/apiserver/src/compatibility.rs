@@ -11,13 +11,16 @@ enum Behaviour {
     Acts(&'static str),
     /// It is a record that others read; nothing needs to act on it.
     Record(&'static str),
+    /// It is a question; nothing is kept.
+    Answered(&'static str),
     /// It is checked and kept, and nothing happens.
     StoredOnly,
 }
-use Behaviour::{Acts, Record, StoredOnly};
+use Behaviour::{Acts, Answered, Record, StoredOnly};
 
 /// One entry per row of the registry.
 const BEHAVIOUR: &[(&str, Behaviour)] = &[
+    ("bindings", Answered("what `pods/binding` does")),
     ("configmaps", Record("mounted and read by the kubelet")),
     ("endpoints", Record("written by endpoints-controller")),
     ("events", Record("written by every component")),
@@ -33,6 +36,12 @@ const BEHAVIOUR: &[(&str, Behaviour)] = &[
     ("deployments.apps", Acts("deployment-controller")),
     ("replicasets.apps", Acts("replicaset-controller")),
     ("statefulsets.apps", Acts("statefulset-controller; without volumeClaimTemplates")),
+    ("selfsubjectreviews.authentication.k8s.io", Answered("`kubectl auth whoami`")),
+    ("tokenreviews.authentication.k8s.io", Answered("tokens of service accounts")),
+    ("localsubjectaccessreviews.authorization.k8s.io", Answered("")),
+    ("selfsubjectaccessreviews.authorization.k8s.io", Answered("`kubectl auth can-i`")),
+    ("selfsubjectrulesreviews.authorization.k8s.io", Answered("`kubectl auth can-i --list`")),
+    ("subjectaccessreviews.authorization.k8s.io", Answered("")),
     ("cronjobs.batch", Acts("cronjob-controller")),
     (
         "jobs.batch",
@@ -42,10 +51,10 @@ const BEHAVIOUR: &[(&str, Behaviour)] = &[
     ("ingresses.networking.k8s.io", StoredOnly),
     ("networkpolicies.networking.k8s.io", StoredOnly),
     ("poddisruptionbudgets.policy", Acts("disruption-controller, eviction")),
-    ("clusterrolebindings.rbac.authorization.k8s.io", StoredOnly),
-    ("clusterroles.rbac.authorization.k8s.io", StoredOnly),
-    ("rolebindings.rbac.authorization.k8s.io", StoredOnly),
-    ("roles.rbac.authorization.k8s.io", StoredOnly),
+    ("clusterrolebindings.rbac.authorization.k8s.io", Acts("RBAC authorizer")),
+    ("clusterroles.rbac.authorization.k8s.io", Acts("RBAC authorizer, clusterrole-aggregation-controller")),
+    ("rolebindings.rbac.authorization.k8s.io", Acts("RBAC authorizer")),
+    ("roles.rbac.authorization.k8s.io", Acts("RBAC authorizer")),
     ("storageclasses.storage.k8s.io", StoredOnly),
     ("priorityclasses.scheduling.k8s.io", Acts("Priority")),
     ("leases.coordination.k8s.io", Record("heartbeats of nodes")),
@@ -56,7 +65,6 @@ const BEHAVIOUR: &[(&str, Behaviour)] = &[
 /// What upstream serves by default and this server does not, with its name as
 /// the registry would have it.
 const NOT_SERVED: &[(&str, &str)] = &[
-    ("bindings", "the old way to bind; `pods/binding` is served"),
     ("componentstatuses", "deprecated"),
     ("limitranges", ""),
     ("persistentvolumeclaims", "and the volumes that come from them"),
@@ -69,12 +77,6 @@ const NOT_SERVED: &[(&str, &str)] = &[
     ("validatingwebhookconfigurations.admissionregistration.k8s.io", "no webhooks"),
     ("validatingadmissionpolicies.admissionregistration.k8s.io", "no CEL"),
     ("validatingadmissionpolicybindings.admissionregistration.k8s.io", "no CEL"),
-    ("selfsubjectreviews.authentication.k8s.io", "`kubectl auth whoami`"),
-    ("tokenreviews.authentication.k8s.io", ""),
-    ("localsubjectaccessreviews.authorization.k8s.io", ""),
-    ("selfsubjectaccessreviews.authorization.k8s.io", "`kubectl auth can-i`"),
-    ("selfsubjectrulesreviews.authorization.k8s.io", "`kubectl auth can-i --list`"),
-    ("subjectaccessreviews.authorization.k8s.io", ""),
     ("horizontalpodautoscalers.autoscaling", ""),
     ("certificatesigningrequests.certificates.k8s.io", ""),
     ("events.events.k8s.io", "the core group's events are served"),
@@ -120,8 +122,8 @@ const FEATURES: &str = "
 | Watches | resume from a `resourceVersion`, bookmarks, `sendInitialEvents`, one object, Table and PartialObjectMetadata, JSON lines only, no WebSocket |
 | Discovery | the list form, the aggregated form (`v2`, `v2beta1`), OpenAPI v2 and v3 |
 | Streams | `exec`, `attach`, `port-forward`, `log -f`, proxies to pods, services and nodes; WebSocket (`v1`, `v4` and `v5.channel.k8s.io`) and SPDY/3.1 |
-| Identity | client certificates, tokens of service accounts; anonymous users may read health and version |
-| Authorization | fixed rules for the cluster's own identities, everything for `system:masters`; Roles and their bindings are kept, not read |
+| Identity | client certificates, tokens of service accounts (bound to pods, nodes and secrets, with audiences), impersonation; who is nobody is `system:anonymous` |
+| Authorization | everything for `system:masters`, fixed rules for nodes, RBAC for everybody else, with upstream's first roles and its checks against escalation |
 ";
 
 /// What was done by hand with which kubectl, for what a unit test cannot try.
@@ -154,6 +156,8 @@ fn resource_line(row: &Resource) -> String {
     let behind = match behaviour(row) {
         Acts(who) => format!("yes: {who}"),
         Record(what) => format!("a record: {what}"),
+        Answered("") => "answered, not kept".to_owned(),
+        Answered(what) => format!("answered, not kept: {what}"),
         StoredOnly => "stored only".to_owned(),
     };
     let Resource { kind, plural, .. } = row;

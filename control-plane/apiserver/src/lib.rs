@@ -11,12 +11,13 @@
 //! ([`schema`]), so typed structs would only be in the way.
 //!
 //! Reading order: [`object`], [`schema`], [`registry`], [`patch`], then the path
-//! of a request: [`http`], [`verbs`], [`storage`], [`cache`], [`subresources`],
-//! [`node_connector`], [`discovery`]. Beside requests: `expiry`.
+//! of a request: [`http`], [`authorization`], [`verbs`], [`storage`], [`cache`],
+//! [`subresources`], `reviews`, [`node_connector`], [`discovery`]. Beside requests: `expiry`.
 #![forbid(unsafe_code)]
 
 pub mod admission;
 pub mod allocate;
+pub mod authorization;
 pub mod bootstrap;
 pub mod cache;
 pub mod discovery;
@@ -29,6 +30,7 @@ pub mod patch;
 pub mod pki;
 pub mod protobuf;
 pub mod registry;
+mod reviews;
 pub mod schema;
 pub mod selector;
 pub mod service_account_tokens;
@@ -43,6 +45,7 @@ mod tests;
 
 use self::http::metrics::Metrics;
 use allocate::Allocators;
+use authorization::Authorizer;
 use cache::Caches;
 pub use discovery::version;
 use ipnet::Ipv4Net;
@@ -79,6 +82,8 @@ pub struct Server {
     pub caches: Caches,
     /// Addresses and ports of Services.
     pub allocators: Allocators,
+    /// Who may do what.
+    pub authorizer: Authorizer,
     /// Tokens of service accounts.
     pub tokens: TokenAuthority,
     /// The way to the kubelets.
@@ -112,6 +117,7 @@ impl ApiServer {
         let tokens = TokenAuthority::open(&store).await.map_err(StartError::from)?;
         let server = Arc::new(Server {
             tokens,
+            authorizer: Authorizer::default(),
             storage: Storage::new(store.clone()),
             caches: Caches::start(store, &tasks),
             allocators: Allocators::new(service_cidr, node_ports, entropy.clone()),

@@ -8,7 +8,7 @@ use crate::schema::FieldError;
 use serde_json::{Map, Value};
 use std::fmt;
 
-mod fields;
+pub mod fields;
 mod tokens;
 
 pub use fields::Fields;

@@ -1,6 +1,10 @@
 //! Tokens of service accounts: signed JSON web tokens (ES256) with upstream's
 //! claims. The key is made once and kept in the store beside the objects. Called
-//! by the `token` subresource to sign and by authentication to verify.
+//! by the `token` subresource to sign. [`bearer`] says who a token speaks for,
+//! [`discovery`] lets others verify them.
+
+pub mod bearer;
+pub mod discovery;
 
 use crate::{http::status::ApiError, object};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -9,8 +13,8 @@ use jiff::Timestamp;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData, SigningKey};
 use rustls_pki_types::{SignatureVerificationAlgorithm, alg_id};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
-use wk_platform::UserInfo;
 use wk_store::{Durability, Error, Expected, Key, Store};
 
 /// Who issues the tokens, and for whom when nobody is named.
@@ -25,6 +29,8 @@ const SCALAR_BYTES: usize = 32;
 /// Signs and verifies tokens.
 pub struct TokenAuthority {
     key: KeyPair,
+    /// Names the key in the head of each token.
+    key_id: String,
 }
 
 /// What a token is for.
@@ -35,8 +41,9 @@ pub struct Claims<'a> {
     pub account: &'a Value,
     /// Who may accept it; never empty.
     pub audiences: &'a [String],
-    /// The object that it lives and dies with (`BoundObjectReference`).
-    pub bound: Option<&'a Value>,
+    /// The objects that it lives and dies with: their kinds in lower case
+    /// (`pod`), and the objects. A pod's node comes along for information.
+    pub bound: &'a [(&'static str, Value)],
     /// Since when.
     pub now: Timestamp,
     /// Until when.
@@ -59,7 +66,10 @@ impl TokenAuthority {
                 keep(store, key.serialize_pem()).await?
             }
         };
-        Ok(Self { key: KeyPair::from_pem(&pem).map_err(damaged)? })
+        let key = KeyPair::from_pem(&pem).map_err(damaged)?;
+        // Upstream: the hash of the public key in its usual form.
+        let key_id = URL_SAFE_NO_PAD.encode(Sha256::digest(key.subject_public_key_info()));
+        Ok(Self { key, key_id })
     }
 
     /// A token.
@@ -67,7 +77,7 @@ impl TokenAuthority {
     /// # Errors
     /// [`ApiError::Internal`] when it cannot be signed.
     pub fn sign(&self, claims: &Claims<'_>) -> Result<String, ApiError> {
-        let header = json!({"alg": "ES256", "typ": "JWT"});
+        let header = json!({"alg": "ES256", "kid": self.key_id});
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", part(&header), part(&payload(claims)));
         let failed = || ApiError::Internal("sign a service account token".to_owned());
@@ -76,18 +86,15 @@ impl TokenAuthority {
         Ok(format!("{signed}.{signature}"))
     }
 
-    /// The service account that a token speaks for; `None` when it is not valid
-    /// now. Whether the account still exists is not asked.
-    pub fn verify(&self, token: &str, now: Timestamp) -> Option<UserInfo> {
+    /// The claims of a token that this cluster has signed; whether they hold now is
+    /// not asked.
+    pub fn claims(&self, token: &str) -> Option<Value> {
         let (signed, signature) = token.rsplit_once('.')?;
         let der = der_signature(&URL_SAFE_NO_PAD.decode(signature).ok()?)?;
         algorithm()?.verify_signature(self.key.der_bytes(), signed.as_bytes(), &der).ok()?;
         let (_, payload) = signed.split_once('.')?;
         let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
-        let valid = claims["iss"] == ISSUER
-            && claims["exp"].as_i64()? > now.as_second()
-            && claims["aud"].as_array()?.iter().any(|audience| audience == ISSUER);
-        valid.then(|| user(&claims)).flatten()
+        (claims["iss"] == ISSUER).then_some(claims)
     }
 }
 
@@ -118,23 +125,13 @@ fn payload(claims: &Claims<'_>) -> Value {
         "namespace": namespace,
         "serviceaccount": {"name": name, "uid": object::uid(account)},
     });
-    if let Some(bound) = bound {
-        let kind = object::str_at(bound, "kind").to_lowercase();
-        kubernetes[kind] = json!({"name": bound["name"], "uid": bound["uid"]});
+    for (kind, bound) in *bound {
+        kubernetes[*kind] = json!({"name": object::name(bound), "uid": object::uid(bound)});
     }
     json!({
         "iss": ISSUER, "aud": audiences, "sub": format!("system:serviceaccount:{namespace}:{name}"), "jti": id,
         "iat": now.as_second(), "nbf": now.as_second(), "exp": expires.as_second(), "kubernetes.io": kubernetes,
     })
-}
-
-fn user(claims: &Value) -> Option<UserInfo> {
-    let name = claims["sub"].as_str()?;
-    let namespace = claims["kubernetes.io"]["namespace"].as_str()?;
-    let of_namespace = format!("system:serviceaccounts:{namespace}");
-    let mut user = UserInfo::new(name, &["system:serviceaccounts", &of_namespace]);
-    claims["kubernetes.io"]["serviceaccount"]["uid"].as_str().unwrap_or_default().clone_into(&mut user.uid);
-    Some(user)
 }
 
 fn algorithm() -> Option<&'static dyn SignatureVerificationAlgorithm> {
@@ -195,13 +192,13 @@ mod tests {
         Timestamp::from_second(second).expect("valid")
     }
 
-    fn token(authority: &TokenAuthority, audience: &str) -> String {
+    fn token(authority: &TokenAuthority) -> String {
         let account = json!({"metadata": {"name": "a", "uid": "u"}});
         let claims = Claims {
             namespace: "ns",
             account: &account,
-            audiences: &[audience.to_owned()],
-            bound: None,
+            audiences: &[ISSUER.to_owned()],
+            bound: &[],
             now: at(1_000),
             expires: at(2_000),
             id: "id".to_owned(),
@@ -210,18 +207,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_speaks_for_its_account_until_it_ends() {
+    async fn a_token_is_known_again() {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let authority = TokenAuthority::open(&store).await.expect("a key");
         // Many, because the length of a signature varies.
         for _ in 0..64 {
-            let user = authority.verify(&token(&authority, ISSUER), at(1_500)).expect("valid");
-            assert_eq!((user.name.as_str(), user.uid.as_str()), ("system:serviceaccount:ns:a", "u"));
+            let claims = authority.claims(&token(&authority)).expect("valid");
+            assert_eq!(
+                (claims["sub"].as_str(), claims["exp"].as_i64()),
+                (Some("system:serviceaccount:ns:a"), Some(2_000))
+            );
         }
-        let token = token(&authority, ISSUER);
-        assert!(authority.verify(&token, at(2_000)).is_none());
         let again = TokenAuthority::open(&store).await.expect("the same key");
-        assert!(again.verify(&token, at(1_500)).is_some());
+        assert!(again.claims(&token(&authority)).is_some());
     }
 
     #[tokio::test]
@@ -230,11 +228,13 @@ mod tests {
             (Arc::new(MemoryStore::new()), Arc::new(MemoryStore::new()));
         let authority = TokenAuthority::open(&one).await.expect("a key");
         let stranger = TokenAuthority::open(&other).await.expect("a key");
-        let token_of_stranger = token(&stranger, ISSUER);
-        assert!(authority.verify(&token_of_stranger, at(1_500)).is_none());
-        assert!(authority.verify(&token(&authority, "elsewhere"), at(1_500)).is_none());
-        for text in ["", "a.b.c", "wrong"] {
-            assert!(authority.verify(text, at(1_500)).is_none());
+        assert!(authority.claims(&token(&stranger)).is_none());
+        let good = token(&authority);
+        let (head, rest) = good.split_once('.').expect("three parts");
+        let (_, signature) = rest.split_once('.').expect("three parts");
+        let forged = URL_SAFE_NO_PAD.encode(json!({"iss": ISSUER, "sub": "system:admin"}).to_string());
+        for text in ["", "a.b.c", "wrong", &format!("{head}.{forged}.{signature}")] {
+            assert!(authority.claims(text).is_none());
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The server as its clients see it, over the memory store, in process.
 
+mod access;
+
 use crate::{ApiServer, Config};
 use futures::{StreamExt, TryStreamExt};
 use http_body_util::BodyExt;
@@ -45,15 +47,18 @@ impl Cluster {
 
     /// A request without a client library.
     async fn send(&self, method: &str, path: &str, content_type: &str, body: Value) -> (u16, Value) {
+        self.send_as(UserInfo::admin(), method, path, content_type, body).await
+    }
+
+    /// The same by another user.
+    async fn send_as(&self, user: UserInfo, method: &str, path: &str, content_type: &str, body: Value) -> (u16, Value) {
+        let request = http::Request::builder().extension(user).header("content-type", content_type);
+        self.request(request.method(method).uri(path), body).await
+    }
+
+    async fn request(&self, request: http::request::Builder, body: Value) -> (u16, Value) {
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let request = http::Request::builder()
-            .method(method)
-            .uri(path)
-            .header("content-type", content_type)
-            .header("user-agent", "test/1.0")
-            .extension(UserInfo::admin())
-            .body(full(body))
-            .expect("a valid request");
+        let request = request.header("user-agent", "test/1.0").body(full(body)).expect("a valid request");
         let response = self.server.service().oneshot(request).await.expect("infallible");
         let code = response.status().as_u16();
         let bytes = response.into_body().collect().await.expect("a whole body").to_bytes();
@@ -201,4 +206,22 @@ async fn a_restore_while_serving_ends_watches_and_shows_what_was_saved() {
     assert!(number(restored.resource_version()) > number(Some(version)));
     assert!(maps.replace("kept", &PostParams::default(), &later).await.is_err(), "made from what is gone");
     maps.create(&PostParams::default(), &config_map("lost", "2")).await.expect("the name is free");
+}
+
+#[tokio::test]
+async fn a_pod_is_bound_by_the_old_way_too() {
+    let cluster = Cluster::start().await;
+    let make = async |plural: &str, object: Value| {
+        let path = format!("/api/v1/namespaces/default/{plural}");
+        let (code, answer) = cluster.send("POST", &path, "application/json", object).await;
+        assert_eq!(code, 201, "{answer}");
+        answer
+    };
+    make("serviceaccounts", json!({"metadata": {"name": "default"}})).await;
+    make("pods", json!({"metadata": {"name": "a"}, "spec": {"containers": [{"name": "c", "image": "i:v1"}]}})).await;
+    let answer = make("bindings", json!({"metadata": {"name": "a"}, "target": {"kind": "Node", "name": "n1"}})).await;
+    assert_eq!(answer["status"], "Success");
+    let (_, pod) = cluster.send("GET", "/api/v1/namespaces/default/pods/a", "", Value::Null).await;
+    assert_eq!(pod["spec"]["nodeName"], "n1");
+    assert_eq!(cluster.send("GET", "/api/v1/namespaces/default/bindings", "", Value::Null).await.0, 405);
 }

@@ -33,6 +33,7 @@
 //! assumes that the cache holds what this process has just written.
 #![forbid(unsafe_code)]
 
+mod cluster_role_aggregation;
 mod cron_job;
 mod daemon_set;
 mod deployment;
@@ -100,6 +101,7 @@ pub fn run(config: Config, tasks: TaskGroup) {
     let mut runner = Runner::new(client, clock, entropy, tasks);
     type Register = fn(&mut Runner);
     let table: &[(&str, Register)] = &[
+        ("clusterrole-aggregation-controller", cluster_role_aggregation::register),
         ("cronjob-controller", cron_job::register),
         ("daemonset-controller", daemon_set::register),
         ("deployment-controller", deployment::register),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 /// Every controller: upstream's name, and short forms that are accepted too.
 const KNOWN: &[(&str, &[&str])] = &[
+    ("clusterrole-aggregation-controller", &["clusterrole-aggregation"]),
     ("cronjob-controller", &["cronjob"]),
     ("daemonset-controller", &["daemonset"]),
     ("deployment-controller", &["deployment"]),
@@ -115,6 +116,6 @@ mod tests {
     #[test]
     fn an_unknown_name_is_told_the_known_ones() {
         let error = ControllerSet::parse("-deploymint").expect_err("unknown");
-        assert!(error.to_string().starts_with("\"deploymint\" is not in the list of known controllers: cronjob-"));
+        assert!(error.to_string().starts_with("\"deploymint\" is not in the list of known controllers: clusterrole-"));
     }
 }

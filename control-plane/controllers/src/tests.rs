@@ -178,3 +178,26 @@ async fn a_silent_node_loses_its_pods_to_others() {
     let taints = |name: usize| api.all("v1/nodes")[name]["spec"]["taints"].as_array().map(Vec::len);
     assert_eq!((taints(0), taints(1)), (None, Some(2)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_role_is_put_together_from_others_as_they_come() {
+    let tasks = TaskGroup::new();
+    let api = start("clusterrole-aggregation", &tasks);
+    let roles = "rbac.authorization.k8s.io/v1/clusterroles";
+    let selector = json!({"matchLabels": {"part": "yes"}});
+    let whole =
+        json!({"metadata": {"name": "whole"}, "aggregationRule": {"clusterRoleSelectors": [selector]}, "rules": []});
+    api.create(roles, "", whole);
+    let rules = |api: &FakeApi| {
+        let all = api.all(roles);
+        let whole = all.iter().find(|role| role["metadata"]["name"] == "whole");
+        whole.and_then(|role| role["rules"].as_array()).map_or(0, Vec::len)
+    };
+    for name in ["a", "b"] {
+        let rule = json!({"verbs": ["get"], "apiGroups": [""], "resources": [name]});
+        api.create(roles, "", json!({"metadata": {"name": name, "labels": {"part": "yes"}}, "rules": [rule]}));
+    }
+    api.until("the rules of both", |api| rules(api) == 2).await;
+    api.change(roles, "", "a", &json!({"metadata": {"labels": {"part": "no"}}}));
+    api.until("those of one", |api| rules(api) == 1).await;
+}

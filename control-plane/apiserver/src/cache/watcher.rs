@@ -23,6 +23,11 @@ impl Watcher {
         Self { cache, position, end }
     }
 
+    /// Whether there is something that it has not read. Costs next to nothing.
+    pub fn is_behind(&self) -> bool {
+        self.end.has_changed().unwrap_or(true)
+    }
+
     /// What is there now; empty when the reader has caught up.
     ///
     /// # Errors

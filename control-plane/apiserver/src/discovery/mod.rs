@@ -33,6 +33,10 @@ pub fn serve(server: &Arc<Server>, parts: &Parts, query: &Query) -> Response {
         [] => json_response(&json!({"paths": paths()})),
         ["version"] => json_response(&version::version()),
         ["healthz" | "livez" | "readyz", ..] => health::serve(server, path, query),
+        [".well-known", "openid-configuration"] => {
+            for_verifiers("application/json", &server.tokens.configuration(server.advertise))
+        }
+        ["openid", "v1", "jwks"] => for_verifiers("application/jwk-set+json", &server.tokens.key_set()),
         ["metrics"] => text_response(StatusCode::OK, server.metrics.text()),
         ["api"] => negotiated(&parts.headers, &CORE, || groups::legacy_versions(&server.advertise)),
         ["apis"] => negotiated(&parts.headers, &GROUPS, groups::group_list),
@@ -63,6 +67,13 @@ fn or_no_path(value: Option<Value>) -> Response {
 
 fn json_response(value: &Value) -> Response {
     bytes_response(StatusCode::OK, "application/json", format!("{value}\n").into())
+}
+
+/// What a verifier of tokens may keep for an hour, as upstream says.
+fn for_verifiers(media_type: &'static str, value: &Value) -> Response {
+    let mut response = bytes_response(StatusCode::OK, media_type, value.to_string().into());
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+    response
 }
 
 /// An aggregated document, made once: the registry does not change.
@@ -143,9 +154,18 @@ fn paths() -> Vec<String> {
             paths.extend([format!("/apis/{group}"), format!("/apis/{group}/{version}")]);
         }
     }
-    paths.extend(
-        ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"].map(str::to_owned),
-    );
+    let others = [
+        "/.well-known/openid-configuration",
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openid/v1/jwks",
+        "/readyz",
+        "/version",
+    ];
+    paths.extend(others.map(str::to_owned));
     paths.sort();
     paths.dedup();
     paths

@@ -1,31 +1,59 @@
-//! Who is asking: an in-process identity, a client certificate, or nobody; and
-//! impersonation. Called by the router first.
+//! Who is asking: an in-process identity, a client certificate, the bearer of a
+//! service account's token, or nobody. Called by the router first.
 
 use super::status::ApiError;
-use http::{HeaderMap, header::AUTHORIZATION, request};
+use crate::{Server, service_account_tokens};
+use http::{header::AUTHORIZATION, request};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use tracing::debug;
 use wk_platform::{UserInfo, serve::PeerCertificate};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+/// What an authenticator says about the credential in `UserInfo::extra`.
+pub const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
+
 /// The user of a request. An in-process caller's [`UserInfo`] is in the
 /// extensions; over TLS it is the certificate's common name and organisations,
-/// or who `verify` says that a bearer token speaks for.
+/// or the account that a bearer token speaks for.
 ///
 /// # Errors
 /// 401 for a token that is not valid or an unreadable certificate.
-pub fn authenticate(
-    parts: &request::Parts,
-    verify: impl FnOnce(&str) -> Option<UserInfo>,
-) -> Result<UserInfo, ApiError> {
-    if let Some(user) = parts.extensions.get::<UserInfo>() {
-        return Ok(user.clone());
+pub async fn authenticate(server: &Arc<Server>, parts: &request::Parts) -> Result<UserInfo, ApiError> {
+    if let Some(user) = stated(parts)? {
+        return Ok(user);
     }
-    if let Some(value) = parts.headers.get(AUTHORIZATION) {
-        let token = value.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
-        return token.and_then(verify).ok_or(ApiError::Unauthorized);
-    }
-    match parts.extensions.get::<PeerCertificate>() {
-        Some(peer) => from_certificate(&peer.0).ok_or(ApiError::Unauthorized),
+    match bearer(parts)? {
+        Some(token) => match service_account_tokens::bearer::authenticate(server, token, &[]).await {
+            Ok((user, _)) => Ok(user),
+            Err(why) => {
+                debug!(error = why, "refused a token");
+                Err(ApiError::Unauthorized)
+            }
+        },
         None => Ok(UserInfo::anonymous()),
+    }
+}
+
+/// Who the connection says it is.
+fn stated(parts: &request::Parts) -> Result<Option<UserInfo>, ApiError> {
+    if let Some(user) = parts.extensions.get::<UserInfo>() {
+        return Ok(Some(user.clone()));
+    }
+    let certificate = parts.extensions.get::<PeerCertificate>();
+    certificate.map(|peer| from_certificate(&peer.0).ok_or(ApiError::Unauthorized)).transpose()
+}
+
+/// The token, if one is sent; other ways to authenticate are nobody's.
+fn bearer(parts: &request::Parts) -> Result<Option<&str>, ApiError> {
+    let Some(value) = parts.headers.get(AUTHORIZATION) else { return Ok(None) };
+    let words = value.to_str().ok().and_then(|text| text.trim().split_once(' '));
+    match words {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => {
+            Ok(Some(token.trim()))
+        }
+        Some((scheme, _)) if scheme.eq_ignore_ascii_case("bearer") => Ok(None),
+        _ => Err(ApiError::Unauthorized),
     }
 }
 
@@ -34,40 +62,10 @@ fn from_certificate(der: &[u8]) -> Option<UserInfo> {
     let subject = certificate.subject();
     let name = subject.iter_common_name().next()?.as_str().ok()?;
     let groups: Vec<&str> = subject.iter_organization().filter_map(|group| group.as_str().ok()).collect();
-    Some(UserInfo::new(name, &groups))
-}
-
-/// The user that the headers ask to be instead, if any
-/// (upstream: `endpoints/filters/impersonation.go`).
-///
-/// # Errors
-/// 400 when groups are given without a user.
-pub fn impersonated(headers: &HeaderMap) -> Result<Option<UserInfo>, ApiError> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let groups: Vec<&str> =
-        headers.get_all("impersonate-group").iter().filter_map(|value| value.to_str().ok()).collect();
-    match (text("impersonate-user"), groups.is_empty()) {
-        ("", true) => Ok(None),
-        ("", false) => Err(ApiError::Untyped(
-            "requested [{Group  }] without impersonating a user".replace("  ", &format!(" {} ", groups.join(" "))),
-        )),
-        (name, _) => {
-            let mut user = UserInfo::new(name, &groups);
-            user.uid = text("impersonate-uid").to_owned();
-            add_service_account_groups(&mut user);
-            Ok(Some(user))
-        }
-    }
-}
-
-/// A service account is in the groups of all and of its namespace's.
-fn add_service_account_groups(user: &mut UserInfo) {
-    let Some((namespace, _)) = user.name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'))
-    else {
-        return;
-    };
-    let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
-    user.groups.extend(groups);
+    let mut user = UserInfo::new(name, &groups);
+    let id = format!("X509SHA256={}", hex::encode(Sha256::digest(der)));
+    user.extra.insert(CREDENTIAL_ID.to_owned(), vec![id]);
+    Some(user)
 }
 
 #[cfg(test)]
@@ -81,20 +79,16 @@ mod tests {
     #[test]
     fn in_process_callers_say_who_they_are() {
         let user = UserInfo::node("n1");
-        assert_eq!(authenticate(&parts(|request| request.extension(user.clone())), |_| None).ok(), Some(user));
+        assert_eq!(stated(&parts(|request| request.extension(user.clone()))).ok().flatten(), Some(user));
+        assert_eq!(stated(&parts(|request| request)).ok().flatten(), None);
     }
 
     #[test]
-    fn strangers_are_anonymous_and_bad_tokens_are_refused() {
-        assert_eq!(authenticate(&parts(|request| request), |_| None).ok(), Some(UserInfo::anonymous()));
-        let token = parts(|request| request.header(AUTHORIZATION, "Bearer wrong"));
-        assert!(matches!(authenticate(&token, |_| None), Err(ApiError::Unauthorized)));
-    }
-
-    #[test]
-    fn impersonated_service_accounts_are_in_their_groups() {
-        let request = parts(|request| request.header("Impersonate-User", "system:serviceaccount:x:y"));
-        let user = impersonated(&request.headers).ok().flatten().expect("a user is named");
-        assert!(user.groups.contains(&"system:serviceaccounts:x".to_owned()));
+    fn only_bearers_are_known() {
+        let sent = |value: &str| parts(|request| request.header(AUTHORIZATION, value));
+        assert_eq!(bearer(&sent("bearer abc")).ok().flatten(), Some("abc"));
+        assert_eq!(bearer(&parts(|request| request)).ok().flatten(), None);
+        assert!(matches!(bearer(&sent("Basic YTpi")), Err(ApiError::Unauthorized)));
+        assert!(matches!(bearer(&sent("nonsense")), Err(ApiError::Unauthorized)));
     }
 }

@@ -275,6 +275,7 @@ pub mod networking;
 pub mod node;
 pub mod policy;
 pub mod rbac;
+pub mod reviews;
 pub mod scale;
 pub mod scheduling;
 pub mod storage;
@@ -283,6 +284,7 @@ pub mod table;
 /// Every resource this server serves, in discovery's order.
 pub fn all() -> &'static [Resource] {
     static ALL: &[Resource] = &[
+        core::binding::RESOURCE,
         core::config_map::RESOURCE,
         core::endpoints::RESOURCE,
         core::event::RESOURCE,
@@ -298,6 +300,12 @@ pub fn all() -> &'static [Resource] {
         apps::deployment::RESOURCE,
         apps::replica_set::RESOURCE,
         apps::stateful_set::RESOURCE,
+        reviews::SELF_SUBJECT_REVIEW,
+        reviews::TOKEN_REVIEW,
+        reviews::LOCAL_SUBJECT_ACCESS_REVIEW,
+        reviews::SELF_SUBJECT_ACCESS_REVIEW,
+        reviews::SELF_SUBJECT_RULES_REVIEW,
+        reviews::SUBJECT_ACCESS_REVIEW,
         batch::cron_job::RESOURCE,
         batch::job::RESOURCE,
         networking::ingress_class::RESOURCE,

@@ -4,6 +4,14 @@
 use super::Resource;
 use std::fmt;
 
+/// The name in `metadata.name=NAME`, when the selector is nothing else
+/// (upstream: `RequestInfoFactory` reads it so that rules can name the object).
+pub fn exact_name(selector: &str) -> Option<&str> {
+    let value = selector.strip_prefix("metadata.name=")?;
+    let name = value.strip_prefix('=').unwrap_or(value);
+    (!name.is_empty() && !name.contains([',', '=', '\\', '/', '%'])).then_some(name)
+}
+
 /// A conjunction of conditions on fields. The default matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fields {

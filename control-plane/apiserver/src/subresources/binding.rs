@@ -8,6 +8,7 @@ use crate::{
         status::{ApiError, Target},
     },
     object,
+    registry::core::pod,
     storage::Update,
     verbs::{Call, metadata, options::WriteOptions},
 };
@@ -19,7 +20,7 @@ use serde_json::{Value, json};
 const EXPECTED: body::Expected<'static> =
     body::Expected { group: "", version: "v1", kind: "Binding", definition: "io.k8s.api.core.v1.Binding" };
 
-/// `POST pods/{name}/binding`
+/// `POST pods/{name}/binding` and `POST bindings`
 ///
 /// # Errors
 /// 400, 404, 409 when the pod is bound or going away, 500 without a target.
@@ -40,7 +41,7 @@ pub async fn create(call: &Call, body: Bytes) -> Result<Reply, ApiError> {
         let bound = bound(pod, name, &binding, now)?;
         Ok(if options.dry_run { Update::Keep(bound) } else { Update::Write(bound) })
     };
-    call.server.storage.update(call.row, call.namespace(), name, bind).await?;
+    call.server.storage.update(&pod::RESOURCE, call.namespace(), name, bind).await?;
     let success = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
     Ok(Reply::value(success).with_code(StatusCode::CREATED))
 }

@@ -2,7 +2,7 @@
 //! through the verbs; streams to nodes have files of their own.
 
 mod attach;
-mod binding;
+pub mod binding;
 mod budget;
 mod eviction;
 mod exec;

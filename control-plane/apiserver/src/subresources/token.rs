@@ -9,6 +9,10 @@ use crate::{
     },
     object,
     patch::managed_fields,
+    registry::{
+        Resource,
+        core::{node, pod, secret},
+    },
     schema::FieldError,
     service_account_tokens::{Claims, ISSUER},
     verbs::{Call, metadata, options::WriteOptions},
@@ -41,6 +45,7 @@ pub async fn create(call: &Call, body: Bytes) -> Result<Reply, ApiError> {
     let mut request = body::decode(EXPECTED, &call.headers, &body, options.validation)?.object;
     let seconds = seconds(&request)?;
     let account = call.server.storage.get(call.row, call.namespace(), &call.info.name).await?.decode(call.row)?;
+    let bound = bound(call, &request, &account).await?;
     object::map_mut(&mut request, "spec").insert("expirationSeconds".to_owned(), seconds.into());
     let now = call.server.clock.now_seconds();
     let (definition, version) = (EXPECTED.definition, "authentication.k8s.io/v1");
@@ -50,7 +55,7 @@ pub async fn create(call: &Call, body: Bytes) -> Result<Reply, ApiError> {
         namespace: call.namespace(),
         account: &account,
         audiences: &audiences(&request),
-        bound: object::at(&request, "spec.boundObjectRef").filter(|bound| bound.is_object()),
+        bound: &bound,
         now,
         expires,
         id: call.server.entropy.uid(),
@@ -58,6 +63,53 @@ pub async fn create(call: &Call, body: Bytes) -> Result<Reply, ApiError> {
     complete(call, &mut request, &metadata::time(now));
     request["status"] = json!({"token": token, "expirationTimestamp": metadata::time(expires)});
     Ok(Reply::value(request).with_code(StatusCode::CREATED))
+}
+
+/// The object that the token is to be bound to, and the node of a pod.
+async fn bound(call: &Call, request: &Value, account: &Value) -> Result<Vec<(&'static str, Value)>, ApiError> {
+    let Some(reference) = object::at(request, "spec.boundObjectRef").filter(|bound| bound.is_object()) else {
+        return Ok(Vec::new());
+    };
+    let (version, kind) = (object::str_at(reference, "apiVersion"), object::str_at(reference, "kind"));
+    let (row, claim): (&'static Resource, _) = match (version, kind) {
+        ("v1", "Pod") => (&pod::RESOURCE, "pod"),
+        ("v1", "Secret") => (&secret::RESOURCE, "secret"),
+        ("v1", "Node") => (&node::RESOURCE, "node"),
+        _ => {
+            let why = format!("cannot bind token to object of type {}", object_kind(version, kind));
+            return Err(ApiError::BadRequest(why));
+        }
+    };
+    let name = object::str_at(reference, "name");
+    let object = call.server.storage.get(row, call.namespace(), name).await?.decode(row)?;
+    let (wanted, found) = (object::str_at(reference, "uid"), object::uid(&object));
+    if !wanted.is_empty() && wanted != found {
+        let why = format!(
+            "the UID in the bound object reference ({wanted}) does not match the UID in record. The object might have \
+             been deleted and then recreated"
+        );
+        return Err(ApiError::Conflict(Target::object(row, name), why));
+    }
+    let account = object::name(account);
+    if claim == "pod" && object::str_at(&object, "spec.serviceAccountName") != account {
+        let why = format!(
+            "cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name."
+        );
+        return Err(ApiError::BadRequest(why));
+    }
+    let node_name = object::str_at(&object, "spec.nodeName").to_owned();
+    let mut all = vec![(claim, object)];
+    if claim == "pod" && !node_name.is_empty() {
+        let node = call.server.storage.get(&node::RESOURCE, "", &node_name).await;
+        let node = node.ok().and_then(|node| node.decode(&node::RESOURCE).ok());
+        all.push(("node", node.unwrap_or_else(|| json!({"metadata": {"name": node_name}}))));
+    }
+    Ok(all)
+}
+
+/// Go's `%s` of a `GroupVersionKind`.
+fn object_kind(version: &str, kind: &str) -> String {
+    format!("{version}, Kind={kind}")
 }
 
 fn complete(call: &Call, request: &mut Value, now: &str) {

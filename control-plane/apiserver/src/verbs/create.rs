@@ -2,6 +2,7 @@
 
 use super::{Call, admit, metadata, options::WriteOptions, update::manage};
 use crate::{
+    authorization::escalation,
     http::{
         body,
         reply::Reply,
@@ -56,6 +57,7 @@ pub async fn create_object(
         manage(call, None, &mut object, options);
     }
     admit::admit(call, &mut object, None).await?;
+    escalation::check(call, &object, None).await?;
     metadata::fill_new(call.row, &mut object, &call.server.entropy, call.server.clock.now_seconds())?;
     call.row.strategy.prepare_for_create(&mut object);
     let generated = metadata::generate_name(&mut object, &call.server.entropy);

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     allocate::Claims,
+    authorization::escalation,
     http::{
         body,
         reply::Reply,
@@ -139,6 +140,7 @@ async fn finished(
         manage(call, Some(old), &mut new, options);
     }
     admit::admit(call, &mut new, Some(old)).await?;
+    escalation::check(call, &new, Some(old)).await?;
     row.strategy.prepare_for_update(&mut new, old, part);
     metadata::keep_system_fields(&mut new, old);
     metadata::bump_generation(row, &mut new, old);

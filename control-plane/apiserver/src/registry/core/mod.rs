@@ -1,5 +1,6 @@
 //! Kinds of the core group (`/api/v1`).
 
+pub mod binding;
 pub mod config_map;
 pub mod endpoints;
 pub mod event;

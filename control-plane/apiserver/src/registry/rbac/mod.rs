@@ -4,4 +4,4 @@ pub mod bindings;
 pub mod roles;
 
 /// The group's name, which references repeat.
-const GROUP: &str = "rbac.authorization.k8s.io";
+pub const GROUP: &str = "rbac.authorization.k8s.io";
