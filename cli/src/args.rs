@@ -2,8 +2,24 @@
 #![allow(rustdoc::broken_intra_doc_links, reason = "clap prints these comments as they are")]
 
 mod lifecycle;
-
 pub use lifecycle::*;
+mod access;
+mod booleans;
+mod change;
+mod create;
+mod nodes;
+mod objects;
+mod pods;
+mod rollout;
+
+pub use access::*;
+pub use booleans::without_booleans;
+pub use change::*;
+pub use create::*;
+pub use nodes::*;
+pub use objects::*;
+pub use pods::*;
+pub use rollout::*;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf};
@@ -35,6 +51,18 @@ pub struct Global {
     /// Directory of the local server's data, where its kubeconfig is found
     #[arg(long, global = true, value_name = "DIR", env = "WK_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
+    /// URL of the API, in place of the kubeconfig's
+    #[arg(short = 's', long = "server", global = true, value_name = "URL")]
+    pub api: Option<String>,
+    /// Bearer token to show, in place of the kubeconfig's credentials
+    #[arg(long, global = true)]
+    pub token: Option<String>,
+    /// User to act as
+    #[arg(long = "as", global = true, value_name = "USER")]
+    pub act_as: Option<String>,
+    /// Group to act as; may be repeated
+    #[arg(long = "as-group", global = true, value_name = "GROUP")]
+    pub act_as_group: Vec<String>,
 }
 
 /// The commands.
@@ -60,36 +88,14 @@ pub enum Command {
     /// Show and change the kubeconfig
     #[command(subcommand)]
     Config(Config),
-    /// Create or update objects from files
-    Apply(Apply),
-    /// Show objects
-    Get(Get),
-    /// Show objects in detail, with their events
-    Describe(Describe),
-    /// Create an object
-    #[command(subcommand)]
-    Create(Create),
-    /// Create a pod from an image
-    Run(Run),
-    /// Delete objects
-    Delete(Delete),
-    /// Change how many replicas run
-    Scale(Scale),
-    /// Wait until objects are as asked
-    Wait(Wait),
-    /// Show what a container wrote
-    Logs(Logs),
-    /// Forward local ports to a pod
-    PortForward(PortForward),
-    /// Show which kinds the server knows
-    ApiResources,
-    /// Show the versions of client and server
-    Version,
     /// Print a shell completion script
     Completion {
         /// bash, elvish, fish, powershell or zsh
         shell: clap_complete::Shell,
     },
+    /// What is done with a cluster's API
+    #[command(flatten)]
+    Client(Box<ClientCommand>),
 }
 
 /// `wk server`
@@ -157,323 +163,4 @@ pub enum Image {
         /// Name or digest
         image: String,
     },
-}
-
-/// Where manifests come from.
-#[derive(Clone, Debug, Default, ClapArgs)]
-pub struct Files {
-    /// File, directory, http(s) URL, or - for standard input; may be repeated
-    #[arg(short = 'f', long = "filename", value_name = "FILE")]
-    pub filename: Vec<String>,
-    /// Read directories with their subdirectories
-    #[arg(short = 'R', long)]
-    pub recursive: bool,
-}
-
-/// `--dry-run`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum DryRun {
-    /// Do it
-    #[default]
-    None,
-    /// Send nothing
-    Client,
-    /// Send it; the server does everything but store it
-    Server,
-}
-
-/// `wk apply`
-#[derive(Debug, ClapArgs)]
-pub struct Apply {
-    /// Manifests
-    #[command(flatten)]
-    pub files: Files,
-    /// Refuse to take over fields that others manage
-    #[arg(long)]
-    pub server_side: bool,
-    /// With --server-side: take them over all the same
-    #[arg(long, requires = "server_side")]
-    pub force_conflicts: bool,
-    /// Name under which the fields are managed
-    #[arg(long, default_value = "wk")]
-    pub field_manager: String,
-    /// none, client or server
-    #[arg(long, value_enum, default_value = "none", num_args = 0..=1, default_missing_value = "client")]
-    pub dry_run: DryRun,
-    /// Output format: name, json, yaml
-    #[arg(short, long)]
-    pub output: Option<String>,
-}
-
-/// `wk get`
-#[derive(Debug, ClapArgs)]
-pub struct Get {
-    /// TYPE, TYPE NAME..., or TYPE/NAME...
-    #[arg(required_unless_present = "filename")]
-    pub target: Vec<String>,
-    /// Manifests that name the objects
-    #[command(flatten)]
-    pub files: Files,
-    /// wide, json, yaml, name, jsonpath=TEMPLATE, custom-columns=SPEC
-    #[arg(short, long)]
-    pub output: Option<String>,
-    /// Only objects with these labels
-    #[arg(short = 'l', long)]
-    pub selector: Option<String>,
-    /// Only objects with these fields
-    #[arg(long)]
-    pub field_selector: Option<String>,
-    /// In every namespace
-    #[arg(short = 'A', long)]
-    pub all_namespaces: bool,
-    /// After listing, go on with every change
-    #[arg(short, long)]
-    pub watch: bool,
-    /// Show the labels in the last column
-    #[arg(long)]
-    pub show_labels: bool,
-    /// Leave the headings out
-    #[arg(long)]
-    pub no_headers: bool,
-    /// Succeed when a named object does not exist
-    #[arg(long)]
-    pub ignore_not_found: bool,
-}
-
-/// `wk describe`
-#[derive(Debug, ClapArgs)]
-pub struct Describe {
-    /// TYPE, TYPE NAME..., or TYPE/NAME...
-    #[arg(required = true)]
-    pub target: Vec<String>,
-    /// Only objects with these labels
-    #[arg(short = 'l', long)]
-    pub selector: Option<String>,
-    /// In every namespace
-    #[arg(short = 'A', long)]
-    pub all_namespaces: bool,
-}
-
-/// `wk create`
-#[derive(Debug, Subcommand)]
-#[command(args_conflicts_with_subcommands = true)]
-pub enum Create {
-    /// From files; fails when an object exists
-    #[command(name = "-f", hide = true)]
-    File {
-        /// File, directory, URL or -
-        filename: Vec<String>,
-    },
-    /// A Deployment
-    #[command(alias = "deploy")]
-    Deployment {
-        /// Name
-        name: String,
-        /// Image of its container; may be repeated
-        #[arg(long, required = true)]
-        image: Vec<String>,
-        /// How many pods
-        #[arg(short, long, default_value_t = 1)]
-        replicas: i32,
-        /// Port that the container listens on
-        #[arg(long)]
-        port: Option<u16>,
-        /// Arguments of the container
-        #[arg(last = true)]
-        command: Vec<String>,
-    },
-    /// A Namespace
-    #[command(alias = "ns")]
-    Namespace {
-        /// Name
-        name: String,
-    },
-    /// A ConfigMap
-    #[command(alias = "cm")]
-    Configmap {
-        /// Name
-        name: String,
-        /// KEY=VALUE; may be repeated
-        #[arg(long)]
-        from_literal: Vec<String>,
-        /// [KEY=]FILE; may be repeated
-        #[arg(long)]
-        from_file: Vec<String>,
-    },
-    /// A Secret with arbitrary data
-    Secret {
-        /// generic
-        kind: String,
-        /// Name
-        name: String,
-        /// KEY=VALUE; may be repeated
-        #[arg(long)]
-        from_literal: Vec<String>,
-        /// [KEY=]FILE; may be repeated
-        #[arg(long)]
-        from_file: Vec<String>,
-    },
-}
-
-/// `wk run`
-#[derive(Debug, ClapArgs)]
-pub struct Run {
-    /// Name of the pod
-    pub name: String,
-    /// Image of its container
-    #[arg(long)]
-    pub image: String,
-    /// Always, OnFailure or Never
-    #[arg(long, default_value = "Always")]
-    pub restart: String,
-    /// NAME=VALUE; may be repeated
-    #[arg(long)]
-    pub env: Vec<String>,
-    /// NAME=VALUE,...
-    #[arg(short = 'l', long)]
-    pub labels: Option<String>,
-    /// Port that the container listens on
-    #[arg(long)]
-    pub port: Option<u16>,
-    /// Always, IfNotPresent or Never
-    #[arg(long)]
-    pub image_pull_policy: Option<String>,
-    /// The arguments replace the image's command, not its arguments
-    #[arg(long)]
-    pub command: bool,
-    /// none, client or server
-    #[arg(long, value_enum, default_value = "none", num_args = 0..=1, default_missing_value = "client")]
-    pub dry_run: DryRun,
-    /// Output format: name, json, yaml
-    #[arg(short, long)]
-    pub output: Option<String>,
-    /// Arguments of the container
-    #[arg(last = true)]
-    pub args: Vec<String>,
-}
-
-/// `wk delete`
-#[derive(Debug, ClapArgs)]
-pub struct Delete {
-    /// TYPE NAME..., TYPE/NAME..., or TYPE with -l or --all
-    #[arg(required_unless_present = "filename")]
-    pub target: Vec<String>,
-    /// Manifests that name the objects
-    #[command(flatten)]
-    pub files: Files,
-    /// Only objects with these labels
-    #[arg(short = 'l', long)]
-    pub selector: Option<String>,
-    /// Every object of the type in the namespace
-    #[arg(long)]
-    pub all: bool,
-    /// In every namespace
-    #[arg(short = 'A', long)]
-    pub all_namespaces: bool,
-    /// background, foreground or orphan
-    #[arg(long, default_value = "background")]
-    pub cascade: String,
-    /// Seconds that a pod gets to end; -1 for its own
-    #[arg(long, default_value_t = -1, allow_hyphen_values = true)]
-    pub grace_period: i64,
-    /// Do not wait for the node: the object goes at once
-    #[arg(long)]
-    pub force: bool,
-    /// Return when the objects are gone
-    #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
-    pub wait: bool,
-    /// How long to wait; 0s for as long as it takes
-    #[arg(long, default_value = "0s")]
-    pub timeout: String,
-    /// Succeed when an object does not exist
-    #[arg(long)]
-    pub ignore_not_found: bool,
-    /// Output format: name
-    #[arg(short, long)]
-    pub output: Option<String>,
-}
-
-/// `wk scale`
-#[derive(Debug, ClapArgs)]
-pub struct Scale {
-    /// TYPE NAME... or TYPE/NAME...
-    #[arg(required = true)]
-    pub target: Vec<String>,
-    /// How many
-    #[arg(long)]
-    pub replicas: i32,
-    /// Only when there are this many now
-    #[arg(long)]
-    pub current_replicas: Option<i32>,
-}
-
-/// `wk wait`
-#[derive(Debug, ClapArgs)]
-pub struct Wait {
-    /// TYPE NAME..., TYPE/NAME..., or TYPE with -l or --all
-    #[arg(required_unless_present = "filename")]
-    pub target: Vec<String>,
-    /// Manifests that name the objects
-    #[command(flatten)]
-    pub files: Files,
-    /// condition=NAME[=VALUE], jsonpath={PATH}=VALUE, create, or delete
-    #[arg(long = "for", value_name = "WHAT")]
-    pub condition: String,
-    /// Only objects with these labels
-    #[arg(short = 'l', long)]
-    pub selector: Option<String>,
-    /// Every object of the type in the namespace
-    #[arg(long)]
-    pub all: bool,
-    /// How long; negative for a week
-    #[arg(long, default_value = "30s", allow_hyphen_values = true)]
-    pub timeout: String,
-}
-
-/// `wk logs`
-#[derive(Debug, ClapArgs)]
-pub struct Logs {
-    /// POD or TYPE/NAME
-    #[arg(required_unless_present = "selector")]
-    pub target: Option<String>,
-    /// Only this container
-    #[arg(short, long)]
-    pub container: Option<String>,
-    /// Every container of the pod
-    #[arg(long)]
-    pub all_containers: bool,
-    /// Go on with what is written from now on
-    #[arg(short, long)]
-    pub follow: bool,
-    /// The container before the last restart
-    #[arg(short, long)]
-    pub previous: bool,
-    /// Only this many of the newest lines; -1 for all
-    #[arg(long, allow_hyphen_values = true)]
-    pub tail: Option<i64>,
-    /// Put the time before each line
-    #[arg(long)]
-    pub timestamps: bool,
-    /// Only what is newer, such as 5s, 2m or 3h
-    #[arg(long)]
-    pub since: Option<String>,
-    /// Only pods with these labels
-    #[arg(short = 'l', long)]
-    pub selector: Option<String>,
-    /// Put pod and container before each line
-    #[arg(long)]
-    pub prefix: bool,
-}
-
-/// `wk port-forward`
-#[derive(Debug, ClapArgs)]
-pub struct PortForward {
-    /// POD or TYPE/NAME
-    pub target: String,
-    /// [LOCAL:]REMOTE; without LOCAL the same number, with an empty one any free port
-    #[arg(required = true)]
-    pub ports: Vec<String>,
-    /// Local addresses, or localhost
-    #[arg(long, value_delimiter = ',', default_value = "localhost")]
-    pub address: Vec<String>,
 }

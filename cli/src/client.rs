@@ -15,6 +15,8 @@ pub struct Cluster {
     pub client: kube::Client,
     /// `-n`, else the context's, else `default`.
     pub namespace: String,
+    /// URL of the API.
+    pub url: String,
     /// Whether `-n` was given.
     pub namespace_given: bool,
 }
@@ -30,9 +32,29 @@ pub async fn connect(global: &Global) -> Result<Cluster> {
     // A watch is silent for as long as nothing happens.
     config.read_timeout = None;
     config.write_timeout = None;
+    choose_identity(&mut config, global)?;
     let namespace = global.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+    let url = config.cluster_url.to_string();
     let client = kube::Client::try_from(config).context("connect to the cluster")?;
-    Ok(Cluster { client, namespace, namespace_given: global.namespace.is_some() })
+    Ok(Cluster { client, namespace, url, namespace_given: global.namespace.is_some() })
+}
+
+/// `--server`, `--token`, `--as` and `--as-group` over what the kubeconfig says.
+fn choose_identity(config: &mut kube::Config, global: &Global) -> Result<()> {
+    if let Some(url) = &global.api {
+        config.cluster_url = url.parse().with_context(|| format!("invalid --server {url:?}"))?;
+    }
+    if let Some(token) = &global.token {
+        // The server asks a certificate first, so a token is shown alone.
+        config.auth_info = kube::config::AuthInfo { token: Some(token.clone().into()), ..Default::default() };
+    }
+    if global.act_as.is_some() {
+        config.auth_info.impersonate = global.act_as.clone();
+    }
+    if !global.act_as_group.is_empty() {
+        config.auth_info.impersonate_groups = Some(global.act_as_group.clone());
+    }
+    Ok(())
 }
 
 /// A client for the cluster of a kubeconfig that a server wrote.

@@ -25,13 +25,14 @@ pub mod output;
 pub mod resources;
 pub mod rest;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use std::{io::Write, process::ExitCode};
 
 /// Parses the command line, runs the command and turns its end into an exit
 /// code: 0 done, 1 failed, 2 wrong usage (clap's own exit).
 pub fn main() -> ExitCode {
-    let args = args::Args::parse();
+    let words = args::without_booleans(&args::Args::command(), std::env::args_os());
+    let args = args::Args::parse_from(words);
     start_telemetry(&args);
     // Two TLS providers in one process panic at the first handshake; this one is ours.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

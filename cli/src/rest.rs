@@ -197,6 +197,18 @@ pub fn none_if_missing<T>(result: Result<T>) -> Result<Option<T>> {
     }
 }
 
+/// Says from which file the refused object came: `error when VERB "FILE": …`.
+pub fn with_source(error: anyhow::Error, verb: &str, source: &str) -> anyhow::Error {
+    match error.downcast::<ApiError>() {
+        Ok(ApiError { mut status }) => {
+            let message = status["message"].as_str().unwrap_or_default();
+            status["message"] = format!("error when {verb} {source:?}: {message}").into();
+            ApiError { status }.into()
+        }
+        Err(error) => error.context(format!("error when {verb} {source:?}")),
+    }
+}
+
 fn status_of(code: StatusCode, body: &Bytes) -> Value {
     serde_json::from_slice::<Value>(body).ok().filter(|status| status["kind"] == "Status").unwrap_or_else(|| {
         let text = String::from_utf8_lossy(body);

@@ -13,3 +13,4 @@ mod objects;
 mod output;
 mod reach;
 mod restart;
+mod verbs;

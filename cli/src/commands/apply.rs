@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, bail};
 use http::StatusCode;
 use serde_json::Value;
 
-const APPLY_PATCH: &str = "application/apply-patch+yaml";
+pub(super) const APPLY_PATCH: &str = "application/apply-patch+yaml";
 
 pub(super) async fn run(context: &Context, args: &Apply) -> Result<()> {
     if args.files.filename.is_empty() {
@@ -38,7 +38,7 @@ pub(super) async fn run(context: &Context, args: &Apply) -> Result<()> {
         }
     }
     if let Some(format) = format {
-        Objects { single: applied.len() == 1, items: applied }.print(&format, true)?;
+        Objects { single: applied.len() == 1, items: applied, managed_fields: false }.print(&format, true)?;
     }
     first_failure(failures)
 }

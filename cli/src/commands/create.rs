@@ -1,154 +1,202 @@
 //! `wk create`: objects from files or from flags; fails when they exist.
 
-use super::{Context, apply::resource_of};
+mod access;
+mod data;
+mod network;
+mod workload;
+
+use super::{Context, apply, apply::resource_of, parse_duration, replace::save_config, report::Reporter};
 use crate::{
-    args::{Create, Files},
-    manifest, output,
-    resources::query,
+    args::{Change, Create, CreateBudget, CreateKind, CreateNamed, CreatePriorityClass, CreateSecret, CreateToken},
+    manifest,
+    output::{self, Format, Objects},
+    rest,
 };
-use anyhow::{Context as _, Result, bail};
-use base64::{Engine, prelude::BASE64_STANDARD};
-use serde_json::{Map, Value, json};
+use anyhow::{Result, bail};
+use serde_json::{Value, json};
 
 pub(super) async fn run(context: &Context, args: &Create) -> Result<()> {
-    match args {
-        Create::File { filename } => from_files(context, filename).await,
-        Create::Deployment { name, image, replicas, port, command } => {
-            let object = deployment(name, image, *replicas, *port, command);
-            create(context, "deployments.apps", object).await
+    let Some(kind) = &args.kind else { return from_files(context, args).await };
+    match kind {
+        CreateKind::Token(args) => return token(context, args).await,
+        CreateKind::Job(args) => {
+            let job = workload::job(context, args).await?;
+            return create(context, &args.named.change, "jobs.batch", job).await;
         }
-        Create::Namespace { name } => {
-            let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-            create(context, "namespaces", object).await
+        CreateKind::Role(args) => {
+            let rules = access::rules(&context.discovery().await?, &args.rules)?;
+            return create(
+                context,
+                &args.named.change,
+                "roles.rbac.authorization.k8s.io",
+                access::role("Role", &args.named, rules),
+            )
+            .await;
         }
-        Create::Configmap { name, from_literal, from_file } => {
-            let (data, binary) = split_binary(read_data(from_literal, from_file)?);
-            let mut object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data});
-            if !binary.is_empty() {
-                object["binaryData"] = binary.into();
-            }
-            create(context, "configmaps", object).await
+        CreateKind::Clusterrole(args) => {
+            let rules = access::cluster_rules(&context.discovery().await?, args)?;
+            let role = access::role("ClusterRole", &args.named, rules);
+            return create(context, &args.named.change, "clusterroles.rbac.authorization.k8s.io", role).await;
         }
-        Create::Secret { kind, name, from_literal, from_file } => {
-            if kind != "generic" {
-                bail!("unknown kind of secret {kind:?}; this version creates generic ones");
-            }
-            let data = read_data(from_literal, from_file)?;
-            let data: Map<String, Value> =
-                data.into_iter().map(|(key, bytes)| (key, BASE64_STANDARD.encode(bytes).into())).collect();
-            let object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": "Opaque", "data": data});
-            create(context, "secrets", object).await
-        }
+        _ => {}
     }
+    let (named, resource, object) = object(kind)?;
+    create(context, &named.change, resource, object).await
 }
 
-async fn from_files(context: &Context, filename: &[String]) -> Result<()> {
-    let files = Files { filename: filename.to_vec(), recursive: false };
-    let discovery = context.discovery().await?;
-    let mut failures = Vec::new();
-    for manifest in manifest::read(&files).await? {
-        let resource = resource_of(&discovery, &manifest)?;
-        let namespace = context.namespace_of(resource, manifest.namespace())?;
-        match post(context, resource, namespace, &manifest.object).await {
-            Ok(()) => {}
-            Err(error) => failures.push(error),
+/// The kinds that are made from the words alone.
+fn object(kind: &CreateKind) -> Result<(&CreateNamed, &'static str, Value)> {
+    Ok(match kind {
+        CreateKind::Deployment(args) => (&args.named, "deployments.apps", workload::deployment(args)),
+        CreateKind::Cronjob(args) => (&args.named, "cronjobs.batch", workload::cron_job(args)),
+        CreateKind::Namespace(named) => (named, "namespaces", namespace(named)),
+        CreateKind::Configmap(args) => (&args.named, "configmaps", data::config_map(args)?),
+        CreateKind::Secret(CreateSecret::Generic(args)) => (&args.named, "secrets", data::generic(args)?),
+        CreateKind::Secret(CreateSecret::Tls { named, cert, key }) => (named, "secrets", data::tls(named, cert, key)?),
+        CreateKind::Secret(secret @ CreateSecret::DockerRegistry { named, .. }) => {
+            (named, "secrets", data::docker_registry(secret)?)
         }
-    }
-    super::apply::first_failure(failures)
-}
-
-async fn create(context: &Context, resource: &str, object: Value) -> Result<()> {
-    let discovery = context.discovery().await?;
-    let resource = discovery.find(resource)?;
-    post(context, resource, context.namespace(), &object).await
-}
-
-async fn post(
-    context: &Context,
-    resource: &crate::resources::ResourceType,
-    namespace: &str,
-    object: &Value,
-) -> Result<()> {
-    let parameters = query(&[("fieldManager", "wk-create"), ("fieldValidation", "Strict")]);
-    let path = format!("{}{parameters}", resource.collection(Some(namespace)));
-    let created = context.rest.create(&path, object).await?;
-    output::line(format_args!("{} created", resource.display(super::name_of(&created))))
-}
-
-/// The Deployment that `kubectl create deployment` makes.
-fn deployment(name: &str, images: &[String], replicas: i32, port: Option<u16>, command: &[String]) -> Value {
-    let containers: Vec<Value> = images.iter().map(|image| container(image, port, command)).collect();
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": {"name": name, "labels": {"app": name}},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": {"app": name}},
-            "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": containers}},
-        },
+        CreateKind::Service(args) => (network::named(args), "services", network::service(args)?),
+        CreateKind::Serviceaccount(named) => (named, "serviceaccounts", bare("v1", "ServiceAccount", named)),
+        CreateKind::Rolebinding(args) => {
+            (&args.named, "rolebindings.rbac.authorization.k8s.io", access::role_binding(args)?)
+        }
+        CreateKind::Clusterrolebinding(args) => {
+            (&args.named, "clusterrolebindings.rbac.authorization.k8s.io", access::cluster_role_binding(args)?)
+        }
+        CreateKind::Poddisruptionbudget(args) => (&args.named, "poddisruptionbudgets.policy", budget(args)?),
+        CreateKind::Priorityclass(args) => (&args.named, "priorityclasses.scheduling.k8s.io", priority_class(args)),
+        CreateKind::Ingress(args) => (&args.named, "ingresses.networking.k8s.io", network::ingress(args)?),
+        CreateKind::Token(_) | CreateKind::Job(_) | CreateKind::Role(_) | CreateKind::Clusterrole(_) => {
+            unreachable!("these ask the server first and were handled before")
+        }
     })
 }
 
-fn container(image: &str, port: Option<u16>, command: &[String]) -> Value {
-    let mut container = json!({"name": container_name(image), "image": image});
-    if let Some(port) = port {
-        container["ports"] = json!([{ "containerPort": port }]);
-    }
-    if !command.is_empty() {
-        container["command"] = json!(command);
-    }
-    container
+async fn create(context: &Context, change: &Change, resource: &str, object: Value) -> Result<()> {
+    let discovery = context.discovery().await?;
+    let resource = discovery.find(resource)?;
+    let created = context.create(resource, object, change, "create").await?;
+    Reporter::new(change)?.done(resource, &created, "created")
 }
 
-/// The last part of an image's name, without tag and digest, as a name.
-fn container_name(image: &str) -> String {
-    let last = image.rsplit('/').next().unwrap_or(image);
-    let bare = last.split(['@', ':']).next().unwrap_or(last);
-    bare.to_lowercase().replace(['_', '.'], "-")
-}
-
-fn read_data(literals: &[String], files: &[String]) -> Result<Vec<(String, Vec<u8>)>> {
-    let mut data = Vec::new();
-    for literal in literals {
-        let Some((key, value)) = literal.split_once('=').filter(|(key, _)| !key.is_empty()) else {
-            bail!("invalid literal source {literal}, expected key=value");
-        };
-        data.push((key.to_owned(), value.as_bytes().to_vec()));
+async fn from_files(context: &Context, args: &Create) -> Result<()> {
+    if args.files.filename.is_empty() {
+        bail!("must specify one of -f and -k, or what to create");
     }
-    for file in files {
-        let (key, path) = match file.split_once('=') {
-            Some((key, path)) => (key.to_owned(), path),
-            None => (file.rsplit('/').next().unwrap_or(file).to_owned(), file.as_str()),
-        };
-        data.push((key, std::fs::read(path).with_context(|| format!("read {path}"))?));
-    }
-    Ok(data)
-}
-
-/// Text goes into `data`, anything else into `binaryData`.
-fn split_binary(data: Vec<(String, Vec<u8>)>) -> (Map<String, Value>, Map<String, Value>) {
-    let (mut text, mut binary) = (Map::new(), Map::new());
-    for (key, bytes) in data {
-        match String::from_utf8(bytes) {
-            Ok(value) => drop(text.insert(key, value.into())),
-            Err(error) => drop(binary.insert(key, BASE64_STANDARD.encode(error.as_bytes()).into())),
+    let discovery = context.discovery().await?;
+    let mut reporter = Reporter::new(&args.change)?;
+    let mut failures = Vec::new();
+    for manifest in manifest::read(&args.files).await? {
+        let resource = resource_of(&discovery, &manifest)?;
+        let mut object = manifest.object.clone();
+        if args.save_config {
+            save_config(&mut object)?;
+        }
+        match context.create(resource, object, &args.change, "create").await {
+            Ok(created) => reporter.done(resource, &created, "created")?,
+            Err(error) => failures.push(rest::with_source(error, "creating", &manifest.source)),
         }
     }
-    (text, binary)
+    apply::first_failure(failures)
+}
+
+/// Metadata as kubectl prints it before the server has seen the object.
+fn metadata(named: &CreateNamed) -> Value {
+    json!({"creationTimestamp": null, "name": named.name})
+}
+
+fn bare(api_version: &str, kind: &str, named: &CreateNamed) -> Value {
+    json!({"apiVersion": api_version, "kind": kind, "metadata": metadata(named)})
+}
+
+fn namespace(named: &CreateNamed) -> Value {
+    let mut namespace = bare("v1", "Namespace", named);
+    namespace["spec"] = json!({});
+    namespace["status"] = json!({});
+    namespace
+}
+
+/// A number, or text such as a percentage or a port's name.
+fn number_or_text(text: &str) -> Value {
+    text.parse::<i64>().map_or_else(|_| text.into(), Value::from)
+}
+
+fn budget(args: &CreateBudget) -> Result<Value> {
+    let mut budget = bare("policy/v1", "PodDisruptionBudget", &args.named);
+    let labels: Vec<String> = args.selector.split(',').map(str::to_owned).collect();
+    let labels = super::run::pairs(&labels, "selector")?;
+    let labels: serde_json::Map<String, Value> = labels.into_iter().map(|(key, value)| (key, value.into())).collect();
+    budget["spec"] = json!({"selector": {"matchLabels": labels}});
+    match (&args.min_available, &args.max_unavailable) {
+        (Some(least), None) => budget["spec"]["minAvailable"] = number_or_text(least),
+        (None, Some(most)) => budget["spec"]["maxUnavailable"] = number_or_text(most),
+        (None, None) => bail!("one of min-available or max-unavailable must be specified"),
+        (Some(_), Some(_)) => bail!("min-available and max-unavailable cannot be both specified"),
+    }
+    budget["status"] = json!({"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0});
+    Ok(budget)
+}
+
+fn priority_class(args: &CreatePriorityClass) -> Value {
+    let mut class = bare("scheduling.k8s.io/v1", "PriorityClass", &args.named);
+    class["value"] = args.value.into();
+    class["preemptionPolicy"] = args.preemption_policy.clone().into();
+    if args.global_default {
+        class["globalDefault"] = true.into();
+    }
+    if !args.description.is_empty() {
+        class["description"] = args.description.clone().into();
+    }
+    class
+}
+
+/// Asks the server for a token and prints only that.
+async fn token(context: &Context, args: &CreateToken) -> Result<()> {
+    let mut request =
+        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": args.audience}});
+    if let Some(duration) = &args.duration {
+        request["spec"]["expirationSeconds"] = parse_duration(duration)?.as_secs().into();
+    }
+    let discovery = context.discovery().await?;
+    let accounts = discovery.find("serviceaccounts")?;
+    let path = format!("{}/token", accounts.object(context.namespace(), &args.name));
+    let answer = context.rest.create(&path, &request).await?;
+    match &args.output {
+        None => output::line(answer["status"]["token"].as_str().unwrap_or_default()),
+        Some(format) => Objects { items: vec![(accounts.clone(), answer)], single: true, ..Objects::default() }
+            .print(&Format::parse(Some(format))?, true),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::Args;
+    use clap::Parser;
 
-    #[test]
-    fn a_container_is_named_after_its_image() {
-        assert_eq!(container_name("localhost:5000/kiamol/ch02-hello:v1@sha256:abc"), "ch02-hello");
+    /// The object that a command line makes.
+    pub(super) fn made(line: &str) -> Result<Value> {
+        let words = std::iter::once("wk").chain(line.split(' '));
+        let args = Args::try_parse_from(words)?;
+        let crate::args::Command::Client(command) = args.command else { bail!("no client command") };
+        let crate::args::ClientCommand::Create(create) = *command else { bail!("not create") };
+        object(&create.kind.expect("a kind is named")).map(|(_, _, object)| object)
     }
 
     #[test]
-    fn literals_need_a_key() {
-        assert!(read_data(&["=x".to_owned()], &[]).is_err());
-        assert_eq!(read_data(&["a=b=c".to_owned()], &[]).expect("valid"), [("a".to_owned(), b"b=c".to_vec())]);
+    fn budgets_need_one_bound() {
+        let budget = made("create pdb web --selector app=web --max-unavailable 50%").expect("valid");
+        let expected = json!({"selector": {"matchLabels": {"app": "web"}}, "maxUnavailable": "50%"});
+        assert_eq!(budget["spec"], expected);
+        let budget = made("create pdb web --selector app=web --min-available 1").expect("valid");
+        assert_eq!(budget["spec"]["minAvailable"], 1);
+        assert!(made("create pdb web --selector app=web").is_err());
+    }
+
+    #[test]
+    fn files_and_kinds_exclude_each_other() {
+        assert!(Args::try_parse_from(["wk", "create", "-f", "x.yaml"]).is_ok());
+        assert!(Args::try_parse_from(["wk", "create", "-f", "x.yaml", "namespace", "x"]).is_err());
     }
 }

@@ -10,6 +10,10 @@ mod pod;
 mod service;
 mod workload;
 
+pub(super) use events::{age, first_seen, last_seen};
+pub(super) use page::{pairs, text};
+pub(super) use pod::{tolerations, value_of};
+
 use super::{Context, Selection, name_of};
 use crate::{args::Describe, output, resources};
 use anyhow::Result;

@@ -1,5 +1,7 @@
 //! `wk get`: the server's tables, or objects in another format; `-w` follows.
 
+mod order;
+
 use super::{Context, Selection, apply, name_of, with_type};
 use crate::{
     args::Get,
@@ -13,17 +15,15 @@ use crate::{
 };
 use anyhow::{Result, bail};
 use http::Method;
+use order::Order;
 use serde_json::Value;
 use std::io::Write;
-
-/// Objects per request of a list, as kubectl asks for.
-const CHUNK: &str = "500";
 
 pub(super) async fn run(context: &Context, args: &Get) -> Result<()> {
     let format = Format::parse(args.output.as_deref())?;
     let discovery = context.discovery().await?;
     let targets = targets(context, &discovery, args).await?;
-    if args.watch {
+    if args.watch || args.watch_only {
         let [target] = targets.as_slice() else { bail!("you may only specify a single resource type") };
         return watch(context, args, target, &format).await;
     }
@@ -46,6 +46,16 @@ async fn targets(context: &Context, discovery: &Discovery, args: &Get) -> Result
     Ok(targets)
 }
 
+fn view(args: &Get) -> View<'_> {
+    View {
+        wide: false,
+        namespace: args.all_namespaces,
+        labels: args.show_labels,
+        kind_prefix: args.show_kind,
+        label_columns: &args.label_columns,
+    }
+}
+
 fn selection(args: &Get) -> Selection<'_> {
     Selection {
         labels: args.selector.as_deref().unwrap_or_default(),
@@ -55,6 +65,7 @@ fn selection(args: &Get) -> Selection<'_> {
 }
 
 async fn print_objects(context: &Context, args: &Get, targets: &[Target], format: &Format) -> Result<()> {
+    let order = args.sort_by.as_deref().map(Order::parse).transpose()?;
     let mut items = Vec::new();
     let mut failures = Vec::new();
     for target in targets {
@@ -66,7 +77,10 @@ async fn print_objects(context: &Context, args: &Get, targets: &[Target], format
     }
     let single = matches!(targets, [target] if target.names.len() == 1);
     if failures.is_empty() || !items.is_empty() {
-        Objects { items, single }.print(format, !args.no_headers)?;
+        if let Some(order) = &order {
+            items.sort_by(|(_, a), (_, b)| order.compare(a, b));
+        }
+        Objects { items, single, managed_fields: args.show_managed_fields }.print(format, !args.no_headers)?;
     }
     apply::first_failure(failures)
 }
@@ -77,7 +91,7 @@ fn is_missing(error: &anyhow::Error) -> bool {
 
 async fn print_tables(context: &Context, args: &Get, targets: &[Target], wide: bool) -> Result<()> {
     let several = targets.len() > 1;
-    let view = View { wide, namespace: args.all_namespaces, labels: args.show_labels, kind_prefix: several };
+    let view = View { wide, kind_prefix: several || args.show_kind, ..view(args) };
     let mut failures = Vec::new();
     let mut printed = 0;
     for target in targets {
@@ -109,7 +123,8 @@ async fn tables_of(context: &Context, args: &Get, target: &Target) -> Result<Vec
         let mut tables = Vec::new();
         let mut failures = Vec::new();
         for name in &target.names {
-            let path = target.resource.object(context.namespace(), name);
+            let part = args.subresource.as_ref().map(|part| format!("/{part}")).unwrap_or_default();
+            let path = format!("{}{part}", target.resource.object(context.namespace(), name));
             match context.rest.send(Method::GET, &path, TABLE, None).await {
                 Ok(answer) => tables.push(answer.body),
                 Err(error) if args.ignore_not_found && is_missing(&error) => {}
@@ -132,16 +147,23 @@ async fn tables_of(context: &Context, args: &Get, target: &Target) -> Result<Vec
 async fn list_tables(context: &Context, args: &Get, target: &Target) -> Result<Vec<Value>> {
     let selection = selection(args);
     let collection = context.collection(&target.resource, &selection);
+    let order = args.sort_by.as_deref().map(Order::parse).transpose()?;
+    let chunk = args.chunk_size.to_string();
     let mut tables = Vec::new();
     let mut token = String::new();
     loop {
         let parameters = query(&[
-            ("limit", CHUNK),
+            // Pages cannot be sorted one by one, and sorting needs the whole objects.
+            ("limit", if order.is_some() || args.chunk_size == 0 { "" } else { &chunk }),
+            ("includeObject", if order.is_some() { "Object" } else { "" }),
             ("labelSelector", selection.labels),
             ("fieldSelector", selection.fields),
             ("continue", &token),
         ]);
-        let table = context.rest.send(Method::GET, &format!("{collection}{parameters}"), TABLE, None).await?.body;
+        let mut table = context.rest.send(Method::GET, &format!("{collection}{parameters}"), TABLE, None).await?.body;
+        if let (Some(order), Some(rows)) = (&order, table["rows"].as_array_mut()) {
+            rows.sort_by(|a, b| order.compare(&a["object"], &b["object"]));
+        }
         token = table["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
         tables.push(table);
         if token.is_empty() {
@@ -150,7 +172,7 @@ async fn list_tables(context: &Context, args: &Get, target: &Target) -> Result<V
     }
 }
 
-fn layout(tables: &[Value], target: &Target, view: View, headers: bool) -> String {
+fn layout(tables: &[Value], target: &Target, view: View<'_>, headers: bool) -> String {
     let prefix = if view.kind_prefix { target.resource.display("") } else { String::new() };
     let mut rows: Vec<Vec<String>> = tables.iter().flat_map(|table| table::rows(table, view, &prefix)).collect();
     if rows.is_empty() {
@@ -183,12 +205,14 @@ async fn watch(context: &Context, args: &Get, target: &Target, format: &Format) 
     };
     let accept = if matches!(format, Format::Table { .. }) { TABLE } else { rest::JSON };
     let wide = matches!(format, Format::Table { wide: true });
-    let view = View { wide, namespace: args.all_namespaces, labels: args.show_labels, kind_prefix: false };
+    let view = View { wide, ..view(args) };
     let mut printer =
         WatchPrinter { format, view, table: Table::default(), columns: Value::Null, headers: !args.no_headers, target };
     let selectors = [("labelSelector", selection.labels), ("fieldSelector", fields.as_str())];
     let list = context.rest.send(Method::GET, &format!("{collection}{}", query(&selectors)), accept, None).await?.body;
-    printer.list(&list)?;
+    if !args.watch_only {
+        printer.list(&list)?;
+    }
     let mut version = list["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
     loop {
         let parameters = query(&[
@@ -221,7 +245,7 @@ fn version_of(object: &Value) -> Option<String> {
 
 struct WatchPrinter<'a> {
     format: &'a Format,
-    view: View,
+    view: View<'a>,
     table: Table,
     columns: Value,
     headers: bool,
@@ -245,13 +269,14 @@ impl WatchPrinter<'_> {
             return output::line(self.target.resource.display(name_of(object)));
         }
         let items = vec![(self.target.resource.clone(), object.clone())];
-        Objects { items, single: true }.print(self.format, self.headers)
+        Objects { items, single: true, managed_fields: false }.print(self.format, self.headers)
     }
 
     fn rows(&mut self, table: &Value) -> Result<()> {
         let mut table = table.clone();
         table::remember_columns(&mut self.columns, &mut table);
-        let mut rows = table::rows(&table, self.view, "");
+        let prefix = if self.view.kind_prefix { self.target.resource.display("") } else { String::new() };
+        let mut rows = table::rows(&table, self.view, &prefix);
         if rows.is_empty() {
             return Ok(());
         }

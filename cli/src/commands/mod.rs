@@ -1,29 +1,52 @@
 //! One file per command. Each takes what was typed and a cluster, and prints.
 
+mod annotate;
 mod api_resources;
 mod apply;
+mod attach;
+mod auth;
+mod cluster_info;
 mod config;
+mod cordon;
+mod cp;
 mod create;
 mod ctr;
 mod delete;
 mod describe;
+mod diff;
 mod down;
+mod drain;
+mod edit;
+mod events;
+mod exec;
+mod expose;
 mod get;
 mod image;
 pub(crate) use image::IMAGES_DIRECTORY;
+mod label;
 mod logs;
+mod patch;
+mod pod_choice;
 mod port_forward;
+mod remote;
+mod replace;
+mod report;
+mod rollout;
 mod run;
 mod scale;
+mod select;
 mod server;
+mod set;
 mod snapshot;
 mod status;
+mod taint;
+mod terminal;
 mod up;
 mod version;
 mod wait;
 
 use crate::{
-    args::{Args, Command, DryRun},
+    args::{Args, ClientCommand, Command, DryRun},
     client::{self, Cluster},
     resources::{Discovery, ResourceType, Target},
     rest::Rest,
@@ -51,10 +74,9 @@ pub fn run(args: Args) -> Result<ExitCode> {
             clap_complete::generate(shell, &mut Args::command(), "wk", &mut crate::output::stdout());
             Ok(ExitCode::SUCCESS)
         }
-        command => client_runtime()?.block_on(async {
+        Command::Client(command) => client_runtime()?.block_on(async {
             let context = Context::connect(&args.global).await?;
-            run_client(&context, command).await?;
-            Ok(ExitCode::SUCCESS)
+            run_client(&context, *command).await
         }),
     }
 }
@@ -64,30 +86,53 @@ fn client_runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the async runtime")
 }
 
-async fn run_client(context: &Context, command: Command) -> Result<()> {
+/// The commands whose exit code says more than done or failed, then the others.
+async fn run_client(context: &Context, command: ClientCommand) -> Result<ExitCode> {
     match command {
-        Command::Apply(args) => apply::run(context, &args).await,
-        Command::Get(args) => get::run(context, &args).await,
-        Command::Describe(args) => describe::run(context, &args).await,
-        Command::Create(args) => create::run(context, &args).await,
-        Command::Run(args) => run::run(context, &args).await,
-        Command::Delete(args) => delete::run(context, &args).await,
-        Command::Scale(args) => scale::run(context, &args).await,
-        Command::Wait(args) => wait::run(context, &args).await,
-        Command::Logs(args) => logs::run(context, &args).await,
-        Command::PortForward(args) => port_forward::run(context, &args).await,
-        Command::ApiResources => api_resources::run(context).await,
-        Command::Version => version::run(context).await,
-        Command::Up(_)
-        | Command::Down(_)
-        | Command::Status(_)
-        | Command::Ctr(_)
-        | Command::Snapshot(_)
-        | Command::Config(_)
-        | Command::Server(_)
-        | Command::Image(_)
-        | Command::Completion { .. } => {
-            unreachable!("these do not need a cluster and were handled before")
+        ClientCommand::Auth(args) => auth::run(context, &args).await,
+        ClientCommand::Diff(args) => Ok(diff::run(context, &args).await),
+        ClientCommand::Exec(args) => exec::run(context, &args).await,
+        ClientCommand::Attach(args) => attach::run(context, &args).await,
+        ClientCommand::Run(args) => run::run(context, &args).await,
+        command => run_plain(context, command).await.map(|()| ExitCode::SUCCESS),
+    }
+}
+
+async fn run_plain(context: &Context, command: ClientCommand) -> Result<()> {
+    match command {
+        ClientCommand::Apply(args) => apply::run(context, &args).await,
+        ClientCommand::Get(args) => get::run(context, &args).await,
+        ClientCommand::Describe(args) => describe::run(context, &args).await,
+        ClientCommand::Create(args) => create::run(context, &args).await,
+        ClientCommand::Expose(args) => expose::run(context, &args).await,
+        ClientCommand::Delete(args) => delete::run(context, &args).await,
+        ClientCommand::Label(args) => label::run(context, &args).await,
+        ClientCommand::Annotate(args) => annotate::run(context, &args).await,
+        ClientCommand::Patch(args) => patch::run(context, &args).await,
+        ClientCommand::Edit(args) => edit::run(context, &args).await,
+        ClientCommand::Replace(args) => replace::run(context, &args).await,
+        ClientCommand::Set(args) => set::run(context, &args).await,
+        ClientCommand::Rollout(args) => rollout::run(context, &args).await,
+        ClientCommand::Scale(args) => scale::run(context, &args).await,
+        ClientCommand::Wait(args) => wait::run(context, &args).await,
+        ClientCommand::Logs(args) => logs::run(context, &args).await,
+        ClientCommand::Cp(args) => cp::run(context, &args).await,
+        ClientCommand::PortForward(args) => port_forward::run(context, &args).await,
+        ClientCommand::Cordon(args) => cordon::run(context, &args, cordon::Wanted::Cordoned).await,
+        ClientCommand::Uncordon(args) => cordon::run(context, &args, cordon::Wanted::Uncordoned).await,
+        ClientCommand::Drain(args) => drain::run(context, &args).await,
+        ClientCommand::Taint(args) => taint::run(context, &args).await,
+        ClientCommand::Events(args) => events::run(context, &args).await,
+        ClientCommand::ClusterInfo => cluster_info::run(context).await,
+        ClientCommand::ApiResources(args) => api_resources::run(context, &args).await,
+        ClientCommand::ApiVersions => api_resources::versions(context).await,
+        ClientCommand::Version(args) => version::run(context, &args).await,
+        ClientCommand::Auth(_)
+        | ClientCommand::Diff(_)
+        | ClientCommand::Exec(_)
+        | ClientCommand::Attach(_)
+        | ClientCommand::Run(_) => {
+            unreachable!("these have an exit code of their own and were handled before")
         }
     }
 }
@@ -182,6 +227,24 @@ fn namespace_of(object: &Value) -> &str {
     object["metadata"]["namespace"].as_str().unwrap_or_default()
 }
 
+/// A `LabelSelector` as the query of a list has it.
+fn label_selector(selector: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let labels = selector["matchLabels"].as_object().into_iter().flatten();
+    let mut parts: Vec<String> = labels.map(|(key, value)| format!("{key}={}", text(value))).collect();
+    for rule in selector["matchExpressions"].as_array().into_iter().flatten() {
+        let (key, values) = (text(&rule["key"]), rule["values"].as_array().into_iter().flatten().map(text));
+        let values = values.collect::<Vec<_>>().join(",");
+        parts.push(match rule["operator"].as_str() {
+            Some("In") => format!("{key} in ({values})"),
+            Some("NotIn") => format!("{key} notin ({values})"),
+            Some("DoesNotExist") => format!("!{key}"),
+            _ => key,
+        });
+    }
+    parts.join(",")
+}
+
 /// ` (dry run)` and its server form, as kubectl ends its lines.
 fn dry_run_suffix(dry_run: DryRun) -> &'static str {
     match dry_run {
@@ -213,6 +276,14 @@ mod tests {
         assert_eq!(parse_duration("1m30s").expect("valid"), Duration::from_secs(90));
         assert_eq!(parse_duration("500ms").expect("valid"), Duration::from_millis(500));
         assert!(parse_duration("soon").is_err() && parse_duration("-3s").is_err());
+    }
+
+    #[test]
+    fn selectors_become_queries() {
+        let selector = serde_json::json!({"matchLabels": {"a": "b"}, "matchExpressions": [
+            {"key": "c", "operator": "In", "values": ["d", "e"]}, {"key": "f", "operator": "DoesNotExist"},
+            {"key": "g", "operator": "Exists"}, {"key": "h", "operator": "NotIn", "values": ["i"]}]});
+        assert_eq!(label_selector(&selector), "a=b,c in (d,e),!f,g,h notin (i)");
     }
 
     #[test]

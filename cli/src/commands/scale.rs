@@ -1,34 +1,49 @@
 //! `wk scale`: through the scale subresource.
 
-use super::Context;
-use crate::{args::Scale, output, resources};
+use super::{
+    Context, apply,
+    report::{MERGE_PATCH, Reporter},
+    select::{self, Found, Unnamed},
+};
+use crate::args::{DryRun, Scale};
 use anyhow::{Result, bail};
 use serde_json::json;
 
 pub(super) async fn run(context: &Context, args: &Scale) -> Result<()> {
-    let discovery = context.discovery().await?;
-    for target in resources::targets(&discovery, &args.target)? {
-        if target.names.is_empty() {
-            bail!("resource(s) were provided, but no name was specified");
-        }
-        for name in &target.names {
-            scale(context, args, &target.resource, name).await?;
-        }
+    if args.replicas < 0 {
+        bail!("The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0");
     }
-    Ok(())
+    let selected = select::select(context, &args.choice.target, &args.choice, Unnamed::Refused).await?;
+    if selected.found.is_empty() && selected.failures.is_empty() {
+        bail!("no objects passed to scale");
+    }
+    let mut reporter = Reporter::new(&args.change)?;
+    let mut failures = selected.failures;
+    for found in &selected.found {
+        failures.extend(scale(context, args, found, &mut reporter).await.err());
+    }
+    apply::first_failure(failures)
 }
 
-async fn scale(context: &Context, args: &Scale, resource: &resources::ResourceType, name: &str) -> Result<()> {
-    let path = format!("{}/scale", resource.object(context.namespace(), name));
+async fn scale(context: &Context, args: &Scale, found: &Found, reporter: &mut Reporter) -> Result<()> {
+    let path = found.subresource("scale");
     let mut patch = json!({"spec": {"replicas": args.replicas}});
+    if let Some(version) = &args.resource_version {
+        patch["metadata"] = json!({ "resourceVersion": version });
+    }
     if let Some(expected) = args.current_replicas {
         let scale = context.rest.get(&path).await?;
-        let found = scale["spec"]["replicas"].as_i64().unwrap_or(0);
-        if found != i64::from(expected) {
-            bail!("Expected replicas to be {expected}, was {found}");
+        let now = scale["spec"]["replicas"].as_i64().unwrap_or(0);
+        if now != i64::from(expected) {
+            bail!("Expected replicas to be {expected}, was {now}");
         }
         patch["metadata"] = json!({"resourceVersion": scale["metadata"]["resourceVersion"]});
     }
-    context.rest.patch(&path, "application/merge-patch+json", &patch).await?;
-    output::line(format_args!("{} scaled", resource.display(name)))
+    let mut object = found.object.clone();
+    if args.change.dry_run != DryRun::Client {
+        let path = format!("{path}{}", args.change.query("scale", ""));
+        context.rest.patch(&path, MERGE_PATCH, &patch).await?;
+    }
+    object["spec"]["replicas"] = args.replicas.into();
+    reporter.done(&found.resource, &object, "scaled")
 }

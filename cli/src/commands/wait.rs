@@ -1,6 +1,6 @@
 //! `wk wait --for=…`: watches objects until they are as asked.
 
-use super::{Context, Selection, apply, name_of, namespace_of, parse_duration};
+use super::{Context, Selection, apply, name_of, namespace_of, parse_duration, with_type};
 use crate::{
     args::Wait,
     manifest,
@@ -158,8 +158,8 @@ pub(super) async fn until_gone(
     uid: Option<&str>,
 ) -> Result<()> {
     let is_gone = |object: Option<&Value>| match object {
-        None => true,
-        Some(object) => uid.is_some_and(|uid| object["metadata"]["uid"] != uid),
+        None => Ok(true),
+        Some(object) => Ok(uid.is_some_and(|uid| object["metadata"]["uid"] != uid)),
     };
     follow(context, resource, namespace, name, is_gone).await
 }
@@ -169,24 +169,27 @@ async fn until(context: &Context, resource: &ResourceType, namespace: &str, name
         until_gone(context, resource, namespace, name, None).await?;
         return Ok(true);
     }
-    follow(context, resource, namespace, name, |object| object.is_some_and(|object| goal.is_reached(object))).await?;
+    let is_reached = |object: Option<&Value>| Ok(object.is_some_and(|object| goal.is_reached(object)));
+    follow(context, resource, namespace, name, is_reached).await?;
     Ok(true)
 }
 
 /// Lists the one object and follows its changes until `is_done`; lists again
 /// when the watch ends or its revision has expired.
-async fn follow(
+pub(super) async fn follow(
     context: &Context,
     resource: &ResourceType,
     namespace: &str,
     name: &str,
-    is_done: impl Fn(Option<&Value>) -> bool,
+    mut is_done: impl FnMut(Option<&Value>) -> Result<bool>,
 ) -> Result<()> {
     let collection = resource.collection(Some(namespace));
     let selector = format!("metadata.name={name}");
     loop {
-        let list = context.rest.get(&format!("{collection}{}", query(&[("fieldSelector", &selector)]))).await?;
-        if is_done(list["items"].get(0)) {
+        let mut list = context.rest.get(&format!("{collection}{}", query(&[("fieldSelector", &selector)]))).await?;
+        let listed = list["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        let listed = with_type(resource, listed);
+        if is_done(listed.first())? {
             return Ok(());
         }
         let version = list["metadata"]["resourceVersion"].as_str().unwrap_or_default();
@@ -197,8 +200,8 @@ async fn follow(
             match event["type"].as_str() {
                 Some("ERROR") if object["code"] == 410 => break,
                 Some("ERROR") => return Err(ApiError { status: object.clone() }.into()),
-                Some("DELETED") if is_done(None) => return Ok(()),
-                Some("ADDED" | "MODIFIED") if is_done(Some(object)) => return Ok(()),
+                Some("DELETED") if is_done(None)? => return Ok(()),
+                Some("ADDED" | "MODIFIED") if is_done(Some(object))? => return Ok(()),
                 _ => {}
             }
         }

@@ -81,17 +81,22 @@ impl Format {
 }
 
 /// Objects of a command, and how they were asked for.
+#[derive(Default)]
 pub struct Objects {
     /// Type and object.
     pub items: Vec<(ResourceType, Value)>,
     /// A single named object prints as itself, all else as a list.
     pub single: bool,
+    /// Whether who manages which field is shown.
+    pub managed_fields: bool,
 }
 
 impl Objects {
     fn document(&self) -> Value {
         let mut document = self.whole_document();
-        hide_managed_fields(&mut document);
+        if !self.managed_fields {
+            hide_managed_fields(&mut document);
+        }
         document
     }
 

@@ -19,18 +19,31 @@ pub fn remember_columns(columns: &mut Value, table: &mut Value) {
 }
 
 /// A table that remembers its widths, so that rows of a watch stay aligned.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Table {
     widths: Vec<usize>,
+    padding: usize,
+    width_min: usize,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { widths: Vec::new(), padding: PADDING, width_min: WIDTH_MIN }
+    }
 }
 
 impl Table {
+    /// A table with this many spaces after the longest cell, and no least width.
+    pub fn with_padding(padding: usize) -> Self {
+        Self { widths: Vec::new(), padding, width_min: 0 }
+    }
+
     /// Lays out `rows`; columns never get narrower than in earlier calls.
     pub fn layout(&mut self, rows: &[Vec<String>]) -> String {
         for row in rows {
-            self.widths.resize(self.widths.len().max(row.len()), WIDTH_MIN);
+            self.widths.resize(self.widths.len().max(row.len()), self.width_min);
             for (width, cell) in self.widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count() + PADDING);
+                *width = (*width).max(cell.chars().count() + self.padding);
             }
         }
         rows.iter().map(|row| self.line(row)).collect()
@@ -52,7 +65,7 @@ impl Table {
 
 /// How to show a server's `Table`.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct View {
+pub struct View<'a> {
     /// Columns of priority 1 too.
     pub wide: bool,
     /// A first column with the namespace.
@@ -61,28 +74,33 @@ pub struct View {
     pub labels: bool,
     /// Names with their type, for a list of several types.
     pub kind_prefix: bool,
+    /// These labels as columns, before the one with all.
+    pub label_columns: &'a [String],
 }
 
 /// The headings of a server's `Table`.
-pub fn headings(table: &Value, view: View) -> Vec<String> {
+pub fn headings(table: &Value, view: View<'_>) -> Vec<String> {
     let mut headings: Vec<String> = view.namespace.then(|| "NAMESPACE".to_owned()).into_iter().collect();
     headings.extend(columns(table, view).map(|(_, column)| column["name"].as_str().unwrap_or_default().to_uppercase()));
+    // As kubectl: the last part of the label's name.
+    headings.extend(view.label_columns.iter().map(|label| label.rsplit('/').next().unwrap_or(label).to_uppercase()));
     headings.extend(view.labels.then(|| "LABELS".to_owned()));
     headings
 }
 
 /// The rows of a server's `Table`; `prefix` goes before each name.
-pub fn rows(table: &Value, view: View, prefix: &str) -> Vec<Vec<String>> {
+pub fn rows(table: &Value, view: View<'_>, prefix: &str) -> Vec<Vec<String>> {
     let rows = table["rows"].as_array().map(Vec::as_slice).unwrap_or_default();
     rows.iter().map(|row| cells(table, row, view, prefix)).collect()
 }
 
-fn columns(table: &Value, view: View) -> impl Iterator<Item = (usize, &Value)> {
+fn columns<'a>(table: &'a Value, view: View<'_>) -> impl Iterator<Item = (usize, &'a Value)> {
+    let wide = view.wide;
     let all = table["columnDefinitions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    all.iter().enumerate().filter(move |(_, column)| view.wide || column["priority"].as_i64().unwrap_or(0) == 0)
+    all.iter().enumerate().filter(move |(_, column)| wide || column["priority"].as_i64().unwrap_or(0) == 0)
 }
 
-fn cells(table: &Value, row: &Value, view: View, prefix: &str) -> Vec<String> {
+fn cells(table: &Value, row: &Value, view: View<'_>, prefix: &str) -> Vec<String> {
     let metadata = &row["object"]["metadata"];
     let mut cells = Vec::new();
     if view.namespace {
@@ -92,6 +110,8 @@ fn cells(table: &Value, row: &Value, view: View, prefix: &str) -> Vec<String> {
         let text = cell_text(&row["cells"][index]);
         cells.push(if index == 0 { format!("{prefix}{text}") } else { text });
     }
+    let label = |name: &String| metadata["labels"][name].as_str().unwrap_or_default().to_owned();
+    cells.extend(view.label_columns.iter().map(label));
     if view.labels {
         cells.push(labels_text(&metadata["labels"]));
     }
@@ -144,9 +164,10 @@ mod tests {
             "columnDefinitions": [{"name": "Name", "priority": 0}, {"name": "Node", "priority": 1}],
             "rows": [{"cells": ["a", null], "object": {"metadata": {"namespace": "x", "labels": {"k": "v"}}}}],
         });
-        let all = View { wide: true, namespace: true, labels: true, kind_prefix: false };
-        assert_eq!(headings(&table, all), ["NAMESPACE", "NAME", "NODE", "LABELS"]);
-        assert_eq!(rows(&table, all, "pod/"), [["x", "pod/a", "<none>", "k=v"]]);
+        let k = ["k".to_owned()];
+        let all = View { wide: true, namespace: true, labels: true, kind_prefix: false, label_columns: &k };
+        assert_eq!(headings(&table, all), ["NAMESPACE", "NAME", "NODE", "K", "LABELS"]);
+        assert_eq!(rows(&table, all, "pod/"), [["x", "pod/a", "<none>", "v", "k=v"]]);
         assert_eq!(rows(&table, View::default(), ""), [["a"]]);
     }
 }

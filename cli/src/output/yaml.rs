@@ -107,17 +107,24 @@ fn write_block(text: &str, indent: usize, out: &mut String) {
 }
 
 fn write_text(text: &str, _indent: usize, out: &mut String) {
+    let is_printable =
+        !text.chars().any(|letter| letter.is_control() || matches!(letter, '\u{feff}' | '\u{2028}' | '\u{2029}'));
     if is_plain(text) {
         out.push_str(text);
-    } else {
+    } else if text.is_empty() || is_special(text) || !is_printable {
         // A JSON string is a YAML double-quoted scalar.
         out.push_str(&Value::from(text).to_string());
+    } else {
+        // What is text in any case is quoted the lighter way, as by Go's writer.
+        out.push_str(&format!("'{}'", text.replace('\'', "''")));
     }
 }
 
 fn is_plain(text: &str) -> bool {
-    let starts_plainly =
-        text.starts_with(|first: char| first.is_alphanumeric() || matches!(first, '/' | '_' | '.' | '<'));
+    let is_dashed = text.starts_with('-') && text.len() > 1 && !text.starts_with("- ") && !text.starts_with("---");
+    let starts_plainly = is_dashed
+        || text
+            .starts_with(|first: char| first.is_alphanumeric() || matches!(first, '/' | '_' | '.' | '<' | '$' | '('));
     let body_is_plain = !text.contains(": ")
         && !text.contains(" #")
         && !text.ends_with([':', ' '])
@@ -183,11 +190,31 @@ mod tests {
             "1Gi ",
         ] {
             let printed = to_string(&json!({ "k": text }));
-            assert!(printed.contains('"'), "{text:?} printed as {printed}");
+            assert!(printed.contains(['"', '\'']), "{text:?} printed as {printed}");
             assert_eq!(serde_yaml::from_str::<Value>(&printed).expect("valid")["k"], text);
         }
-        for text in ["web", "512Mi", "kiamol/ch02-hello-kiamol", "a:b", "100m", "v1", "10.244.0.1", "688dcfc1-0b5e"] {
+        for text in [
+            "web",
+            "512Mi",
+            "kiamol/ch02-hello-kiamol",
+            "a:b",
+            "100m",
+            "v1",
+            "10.244.0.1",
+            "688dcfc1-0b5e",
+            "-c",
+            "$(A)",
+        ] {
             assert_eq!(to_string(&json!(text)), format!("{text}\n"));
+        }
+    }
+
+    #[test]
+    fn quotes_are_those_of_gos_writer() {
+        for (text, printed) in
+            [("*/5 * * * *", "'*/5 * * * *'"), ("it's: x", "'it''s: x'"), ("1", "\"1\""), ("a\tb", "\"a\\tb\"")]
+        {
+            assert_eq!(to_string(&json!(text)), format!("{printed}\n"));
         }
     }
 

@@ -26,11 +26,13 @@ pub(super) async fn of(context: &Context, object: &Value) -> Result<Vec<Value>> 
     Ok(events)
 }
 
-fn last_seen(event: &Value) -> Option<Timestamp> {
+/// When it happened last.
+pub(in super::super) fn last_seen(event: &Value) -> Option<Timestamp> {
     ["lastTimestamp", "eventTime", "firstTimestamp"].iter().find_map(|field| timestamp(&event[*field]))
 }
 
-fn first_seen(event: &Value) -> Option<Timestamp> {
+/// When it happened first.
+pub(in super::super) fn first_seen(event: &Value) -> Option<Timestamp> {
     ["firstTimestamp", "eventTime"].iter().find_map(|field| timestamp(&event[*field]))
 }
 
@@ -63,7 +65,7 @@ fn row(event: &Value, now: Timestamp) -> Vec<String> {
 }
 
 /// Time passed, as kubectl shortens it (`apimachinery/pkg/util/duration`).
-pub(super) fn age(then: Option<Timestamp>, now: Timestamp) -> String {
+pub(in super::super) fn age(then: Option<Timestamp>, now: Timestamp) -> String {
     let Some(then) = then else { return "<unknown>".to_owned() };
     let seconds = now.duration_since(then).as_secs().max(0);
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);

@@ -75,7 +75,7 @@ impl Page {
 }
 
 /// The value as text: strings bare, absent as `<none>`.
-pub(super) fn text(value: &Value) -> String {
+pub(in super::super) fn text(value: &Value) -> String {
     match value {
         Value::Null => "<none>".to_owned(),
         Value::String(text) if text.is_empty() => "<none>".to_owned(),
@@ -85,7 +85,7 @@ pub(super) fn text(value: &Value) -> String {
 }
 
 /// `key: value` lines (annotations) or `key=value` lines (labels).
-pub(super) fn pairs(map: &Value, separator: &str) -> Vec<String> {
+pub(in super::super) fn pairs(map: &Value, separator: &str) -> Vec<String> {
     let hidden = "kubectl.kubernetes.io/last-applied-configuration";
     let shown = map.as_object().into_iter().flatten().filter(|(key, _)| *key != hidden);
     shown.map(|(key, value)| format!("{key}{separator}{}", value.as_str().unwrap_or_default())).collect()

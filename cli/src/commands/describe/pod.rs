@@ -197,7 +197,8 @@ fn environment(page: &mut Page, container: &Value) {
     }
 }
 
-fn value_of(variable: &Value) -> String {
+/// The value of an environment variable, or where it comes from.
+pub(in super::super) fn value_of(variable: &Value) -> String {
     let from = &variable["valueFrom"];
     let key = |field: &str, what: &str| {
         let reference = &from[field];
@@ -251,7 +252,8 @@ fn volumes(page: &mut Page, volumes: &Value) {
     }
 }
 
-fn tolerations(tolerations: &Value) -> Vec<String> {
+/// `KEY=VALUE:EFFECT op=… for …`, one line each.
+pub(in super::super) fn tolerations(tolerations: &Value) -> Vec<String> {
     let one = |toleration: &Value| {
         let part = |field: &str| toleration[field].as_str().unwrap_or_default().to_owned();
         let mut line = part("key");

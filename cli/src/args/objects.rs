@@ -1,0 +1,360 @@
+//! What was typed for commands about any kind of object.
+#![allow(rustdoc::broken_intra_doc_links, reason = "clap prints these comments as they are")]
+
+use super::*;
+
+/// The commands that only need a cluster's API.
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
+    /// Create or update objects from files
+    Apply(Apply),
+    /// Show objects
+    Get(Get),
+    /// Show objects in detail, with their events
+    Describe(Describe),
+    /// Create an object
+    Create(Create),
+    /// Create a pod from an image
+    Run(Run),
+    /// Show a workload as a Service
+    Expose(Expose),
+    /// Delete objects
+    Delete(Delete),
+    /// Change labels
+    Label(Label),
+    /// Change annotations
+    Annotate(Label),
+    /// Change fields by a patch
+    Patch(Patch),
+    /// Change objects in an editor
+    Edit(Edit),
+    /// Show what applying files would change
+    Diff(Diff),
+    /// Replace objects by those of files
+    Replace(Replace),
+    /// Set one thing of a workload
+    #[command(subcommand)]
+    Set(Set),
+    /// Follow, repeat, undo, pause rollouts
+    #[command(subcommand)]
+    Rollout(Rollout),
+    /// Change how many replicas run
+    Scale(Scale),
+    /// Wait until objects are as asked
+    Wait(Wait),
+    /// Show what a container wrote
+    Logs(Logs),
+    /// Run a command in a container
+    Exec(Exec),
+    /// Join a running container's streams
+    Attach(Attach),
+    /// Copy files into and out of containers
+    Cp(Cp),
+    /// Forward local ports to a pod
+    PortForward(PortForward),
+    /// Let no new pods onto a node
+    Cordon(Cordon),
+    /// Let new pods onto a node again
+    Uncordon(Cordon),
+    /// Empty a node
+    Drain(Drain),
+    /// Change the taints of nodes
+    Taint(Taint),
+    /// Show who may do what
+    #[command(subcommand)]
+    Auth(Auth),
+    /// Show what happened
+    Events(Events),
+    /// Show where the cluster's parts answer
+    ClusterInfo,
+    /// Show which kinds the server knows
+    ApiResources(ApiResources),
+    /// Show which groups and versions the server knows
+    ApiVersions,
+    /// Show the versions of client and server
+    Version(Version),
+}
+
+/// How a change is made and told.
+#[derive(Clone, Debug, Default, ClapArgs)]
+pub struct Change {
+    /// none, client (send nothing) or server (do everything but store it)
+    #[arg(
+        long,
+        value_enum,
+        default_value = "none",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "client"
+    )]
+    pub dry_run: DryRun,
+    /// Output format: name, json, yaml, jsonpath=TEMPLATE
+    #[arg(short, long)]
+    pub output: Option<String>,
+    /// Name under which the fields are managed [default: wk and the command]
+    #[arg(long, value_name = "NAME")]
+    pub field_manager: Option<String>,
+    /// Show who manages which field too
+    #[arg(long)]
+    pub show_managed_fields: bool,
+}
+
+/// Which objects.
+#[derive(Clone, Debug, Default, ClapArgs)]
+pub struct Choice {
+    /// TYPE, TYPE NAME..., or TYPE/NAME...
+    pub target: Vec<String>,
+    /// Manifests that name the objects
+    #[command(flatten)]
+    pub files: Files,
+    /// Only objects with these labels
+    #[arg(short = 'l', long)]
+    pub selector: Option<String>,
+    /// Only objects with these fields
+    #[arg(long)]
+    pub field_selector: Option<String>,
+    /// Every object of the type in the namespace
+    #[arg(long)]
+    pub all: bool,
+    /// In every namespace
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+}
+
+/// Where manifests come from.
+#[derive(Clone, Debug, Default, ClapArgs)]
+pub struct Files {
+    /// File, directory, http(s) URL, or - for standard input; may be repeated
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    pub filename: Vec<String>,
+    /// Read directories with their subdirectories
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
+}
+
+/// `--dry-run`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DryRun {
+    /// Do it
+    #[default]
+    None,
+    /// Send nothing
+    Client,
+    /// Send it; the server does everything but store it
+    Server,
+}
+
+/// `wk apply`
+#[derive(Debug, ClapArgs)]
+pub struct Apply {
+    /// Manifests
+    #[command(flatten)]
+    pub files: Files,
+    /// Refuse to take over fields that others manage
+    #[arg(long)]
+    pub server_side: bool,
+    /// With --server-side: take them over all the same
+    #[arg(long, requires = "server_side")]
+    pub force_conflicts: bool,
+    /// Name under which the fields are managed
+    #[arg(long, default_value = "wk")]
+    pub field_manager: String,
+    /// none, client or server
+    #[arg(
+        long,
+        value_enum,
+        default_value = "none",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "client"
+    )]
+    pub dry_run: DryRun,
+    /// Output format: name, json, yaml
+    #[arg(short, long)]
+    pub output: Option<String>,
+}
+
+/// `wk get`
+#[derive(Debug, ClapArgs)]
+pub struct Get {
+    /// TYPE, TYPE NAME..., or TYPE/NAME...
+    #[arg(required_unless_present = "filename")]
+    pub target: Vec<String>,
+    /// Manifests that name the objects
+    #[command(flatten)]
+    pub files: Files,
+    /// wide, json, yaml, name, jsonpath=TEMPLATE, custom-columns=SPEC
+    #[arg(short, long)]
+    pub output: Option<String>,
+    /// Only objects with these labels
+    #[arg(short = 'l', long)]
+    pub selector: Option<String>,
+    /// Only objects with these fields
+    #[arg(long)]
+    pub field_selector: Option<String>,
+    /// In every namespace
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// After listing, go on with every change
+    #[arg(short, long)]
+    pub watch: bool,
+    /// Only changes, without the list before them
+    #[arg(long)]
+    pub watch_only: bool,
+    /// Sort by what a JSONPath expression finds, such as .metadata.name
+    #[arg(long, value_name = "JSONPATH")]
+    pub sort_by: Option<String>,
+    /// Objects per request of a list; 0 for all at once
+    #[arg(long, default_value_t = 500)]
+    pub chunk_size: u32,
+    /// Show these labels as columns; may be repeated
+    #[arg(short = 'L', long, value_delimiter = ',', value_name = "LABEL")]
+    pub label_columns: Vec<String>,
+    /// Show the type before each name
+    #[arg(long)]
+    pub show_kind: bool,
+    /// Show who manages which field too
+    #[arg(long)]
+    pub show_managed_fields: bool,
+    /// Read or write this subresource: status or scale
+    #[arg(long, value_name = "NAME")]
+    pub subresource: Option<String>,
+    /// Show the labels in the last column
+    #[arg(long)]
+    pub show_labels: bool,
+    /// Leave the headings out
+    #[arg(long)]
+    pub no_headers: bool,
+    /// Succeed when a named object does not exist
+    #[arg(long)]
+    pub ignore_not_found: bool,
+}
+
+/// `wk describe`
+#[derive(Debug, ClapArgs)]
+pub struct Describe {
+    /// TYPE, TYPE NAME..., or TYPE/NAME...
+    #[arg(required = true)]
+    pub target: Vec<String>,
+    /// Only objects with these labels
+    #[arg(short = 'l', long)]
+    pub selector: Option<String>,
+    /// In every namespace
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+}
+
+/// `wk delete`
+#[derive(Debug, ClapArgs)]
+pub struct Delete {
+    /// TYPE NAME..., TYPE/NAME..., or TYPE with -l or --all
+    #[arg(required_unless_present = "filename")]
+    pub target: Vec<String>,
+    /// Manifests that name the objects
+    #[command(flatten)]
+    pub files: Files,
+    /// Only objects with these labels
+    #[arg(short = 'l', long)]
+    pub selector: Option<String>,
+    /// Every object of the type in the namespace
+    #[arg(long)]
+    pub all: bool,
+    /// In every namespace
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// background, foreground or orphan
+    #[arg(long, default_value = "background")]
+    pub cascade: String,
+    /// Seconds that a pod gets to end; -1 for its own
+    #[arg(long, default_value_t = -1, allow_hyphen_values = true)]
+    pub grace_period: i64,
+    /// Do not wait for the node: the object goes at once
+    #[arg(long)]
+    pub force: bool,
+    /// Return when the objects are gone
+    #[arg(long, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub wait: bool,
+    /// How long to wait; 0s for as long as it takes
+    #[arg(long, default_value = "0s")]
+    pub timeout: String,
+    /// Succeed when an object does not exist
+    #[arg(long)]
+    pub ignore_not_found: bool,
+    /// Output format: name
+    #[arg(short, long)]
+    pub output: Option<String>,
+}
+
+/// `wk wait`
+#[derive(Debug, ClapArgs)]
+pub struct Wait {
+    /// TYPE NAME..., TYPE/NAME..., or TYPE with -l or --all
+    #[arg(required_unless_present = "filename")]
+    pub target: Vec<String>,
+    /// Manifests that name the objects
+    #[command(flatten)]
+    pub files: Files,
+    /// condition=NAME[=VALUE], jsonpath={PATH}=VALUE, create, or delete
+    #[arg(long = "for", value_name = "WHAT")]
+    pub condition: String,
+    /// Only objects with these labels
+    #[arg(short = 'l', long)]
+    pub selector: Option<String>,
+    /// Every object of the type in the namespace
+    #[arg(long)]
+    pub all: bool,
+    /// How long; negative for a week
+    #[arg(long, default_value = "30s", allow_hyphen_values = true)]
+    pub timeout: String,
+}
+
+/// `wk api-resources`
+#[derive(Debug, ClapArgs)]
+pub struct ApiResources {
+    /// wide or name
+    #[arg(short, long)]
+    pub output: Option<String>,
+    /// Only those that live in namespaces, or only those that do not
+    #[arg(long)]
+    pub namespaced: Option<bool>,
+    /// Only this group
+    #[arg(long)]
+    pub api_group: Option<String>,
+    /// Leave the headings out
+    #[arg(long)]
+    pub no_headers: bool,
+}
+
+/// `wk version`
+#[derive(Debug, ClapArgs)]
+pub struct Version {
+    /// Only the client's
+    #[arg(long)]
+    pub client: bool,
+    /// json or yaml
+    #[arg(short, long)]
+    pub output: Option<String>,
+}
+
+/// `wk events`
+#[derive(Debug, ClapArgs)]
+pub struct Events {
+    /// In every namespace
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// Only about this object, such as pod/web
+    #[arg(long = "for", value_name = "TYPE/NAME")]
+    pub about: Option<String>,
+    /// Only these types, such as Warning; may be repeated
+    #[arg(long, value_delimiter = ',')]
+    pub types: Vec<String>,
+    /// After listing, go on with every change
+    #[arg(short, long)]
+    pub watch: bool,
+    /// Leave the headings out
+    #[arg(long)]
+    pub no_headers: bool,
+    /// json, yaml
+    #[arg(short, long)]
+    pub output: Option<String>,
+}
