@@ -84,7 +84,7 @@ fn write_scalar(value: &Value, indent: usize, out: &mut String) {
 fn is_block(text: &str) -> bool {
     text.contains('\n')
         && !text.starts_with([' ', '\n', '\t'])
-        && !text.chars().any(|letter| letter.is_control() && letter != '\n' && letter != '\t')
+        && !text.chars().any(|letter| is_odd(letter) && letter != '\n' && letter != '\t')
         && !text.lines().any(|line| line.ends_with([' ', '\t']))
 }
 
@@ -107,16 +107,30 @@ fn write_block(text: &str, indent: usize, out: &mut String) {
 }
 
 fn write_text(text: &str, _indent: usize, out: &mut String) {
-    let is_printable =
-        !text.chars().any(|letter| letter.is_control() || matches!(letter, '\u{feff}' | '\u{2028}' | '\u{2029}'));
     if is_plain(text) {
         out.push_str(text);
-    } else if text.is_empty() || is_special(text) || !is_printable {
-        // A JSON string is a YAML double-quoted scalar.
-        out.push_str(&Value::from(text).to_string());
+    } else if text.is_empty() || is_special(text) || text.chars().any(is_odd) {
+        write_escaped(text, out);
     } else {
         // What is text in any case is quoted the lighter way, as by Go's writer.
         out.push_str(&format!("'{}'", text.replace('\'', "''")));
+    }
+}
+
+/// Control characters, and what YAML takes for the end of a line or for nothing.
+fn is_odd(letter: char) -> bool {
+    letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{feff}')
+}
+
+/// A JSON string is a YAML double-quoted scalar, once the odd characters that
+/// JSON leaves as they are have been escaped.
+fn write_escaped(text: &str, out: &mut String) {
+    for letter in Value::from(text).to_string().chars() {
+        if is_odd(letter) {
+            let _ = write!(out, "\\u{:04x}", u32::from(letter));
+        } else {
+            out.push(letter);
+        }
     }
 }
 
@@ -125,10 +139,8 @@ fn is_plain(text: &str) -> bool {
     let starts_plainly = is_dashed
         || text
             .starts_with(|first: char| first.is_alphanumeric() || matches!(first, '/' | '_' | '.' | '<' | '$' | '('));
-    let body_is_plain = !text.contains(": ")
-        && !text.contains(" #")
-        && !text.ends_with([':', ' '])
-        && !text.chars().any(|letter| letter.is_control() || letter == '\u{feff}' || letter == '\u{2028}');
+    let body_is_plain =
+        !text.contains(": ") && !text.contains(" #") && !text.ends_with([':', ' ']) && !text.chars().any(is_odd);
     starts_plainly && body_is_plain && !is_special(text)
 }
 
