@@ -266,6 +266,15 @@ pub fn next_matching(lines: &mpsc::Receiver<String>, accept: impl Fn(&str) -> bo
     panic!("the line never came; seen:\n{}", seen.join("\n"));
 }
 
+/// Waits until `condition` holds, for what no command shows.
+pub fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

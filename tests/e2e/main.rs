@@ -3,14 +3,19 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may stop at the first surprise")]
 
 mod bad_input;
+mod cleanup;
+mod config;
 mod crash;
 mod ctr;
 mod disk;
 mod harness;
 mod healing;
+mod labels;
 mod life;
+mod nodes;
 mod objects;
 mod output;
 mod reach;
 mod restart;
+mod rollout;
 mod verbs;

@@ -1,0 +1,166 @@
+//! Several nodes: pods spread, go where they are told, and leave when they must.
+
+use crate::harness::{HELLO, Server, Tool};
+use std::collections::BTreeMap;
+
+const NODES: [&str; 3] = ["node-1", "node-2", "node-3"];
+
+fn three_nodes(args: &[&str]) -> Server {
+    let server = Server::start_with(&[&["--nodes", "3"], args].concat());
+    server.load(wk_guests::hello_kiamol(), HELLO);
+    server.wait_for(Tool::Kubectl, "Ready", &["node", "--all"]);
+    server
+}
+
+/// A Deployment `NAME` of pods with more in their spec.
+fn deploy(server: &Server, name: &str, replicas: u32, more: &str) {
+    let manifest = format!(
+        "apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}}}
+spec:
+  replicas: {replicas}
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec:
+      {more}
+      containers:
+      - {{name: web, image: {HELLO}, imagePullPolicy: IfNotPresent}}
+"
+    );
+    let path = server.file(&format!("{name}.yaml"), &manifest);
+    server.ok(Tool::Kubectl, &["apply", "-f", path.to_str().unwrap()]);
+}
+
+fn rolled_out(server: &Server, name: &str) {
+    server.ok(Tool::Kubectl, &["rollout", "status", &format!("deployment/{name}"), "--timeout=90s"]);
+}
+
+/// How many pods of `app` are on each node.
+fn placement(server: &Server, app: &str) -> BTreeMap<String, usize> {
+    let path = r"jsonpath={range .items[*]}{.spec.nodeName}{'\n'}{end}";
+    let nodes = server.ok(Tool::Wk, &["get", "pods", "-l", &format!("app={app}"), "-o", path]);
+    nodes.lines().fold(BTreeMap::new(), |mut counts, node| {
+        *counts.entry(node.to_owned()).or_default() += 1;
+        counts
+    })
+}
+
+fn only_on(node: &str, count: usize) -> BTreeMap<String, usize> {
+    BTreeMap::from([(node.to_owned(), count)])
+}
+
+#[test]
+fn pods_spread_and_reach_each_other_across_nodes() {
+    let server = three_nodes(&[]);
+    deploy(&server, "web", 6, "");
+    rolled_out(&server, "web");
+    let each_two = NODES.iter().map(|node| ((*node).to_owned(), 2)).collect::<BTreeMap<_, _>>();
+    assert_eq!(placement(&server, "web"), each_two);
+    let ranges = server.ok(Tool::Wk, &["get", "nodes", "-o", "jsonpath={.items[*].spec.podCIDR}"]);
+    assert_eq!(ranges, "10.244.0.0/20 10.244.16.0/20 10.244.32.0/20");
+    server.load(wk_guests::http_get(), "http-get");
+    let far = ["get", "pods", "--field-selector", "spec.nodeName=node-3", "-o", "jsonpath={.items[0].status.podIP}"];
+    let ip = server.ok(Tool::Kubectl, &far);
+    assert!(ip.starts_with("10.244.32."), "{ip}");
+    let overrides = r#"{"spec":{"nodeName":"node-1"}}"#;
+    let run = ["run", "client", "--image=http-get", "--restart=Never", "--image-pull-policy=IfNotPresent"];
+    let address = format!("{ip}:80");
+    server.ok(Tool::Kubectl, &[&run[..], &["--overrides", overrides, "--", &address, "20"]].concat());
+    let phase = ["get", "pod", "client", "-o", "jsonpath={.status.phase}"];
+    server.until(&phase, "succeeded", |phase| phase == "Succeeded");
+    assert!(server.ok(Tool::Kubectl, &["logs", "client"]).contains("</html>"));
+}
+
+#[test]
+fn a_cordoned_node_gets_no_pods_and_a_drained_one_loses_them() {
+    let server = three_nodes(&[]);
+    server.ok(Tool::Kubectl, &["cordon", "node-2"]);
+    let nodes = server.ok(Tool::Wk, &["get", "nodes"]);
+    let line = nodes.lines().find(|line| line.starts_with("node-2")).unwrap();
+    assert!(line.contains("Ready,SchedulingDisabled"), "{nodes}");
+    deploy(&server, "web", 4, "");
+    rolled_out(&server, "web");
+    assert_eq!(placement(&server, "web").get("node-2"), None);
+    server.ok(Tool::Kubectl, &["uncordon", "node-2"]);
+    let drained = server.ok(Tool::Kubectl, &["drain", "node-1", "--ignore-daemonsets"]);
+    assert!(drained.contains("node/node-1 drained"), "{drained}");
+    rolled_out(&server, "web");
+    assert_eq!(placement(&server, "web").get("node-1"), None);
+    assert!(placement(&server, "web").contains_key("node-2"), "it takes pods again");
+    let all = ["node-1", "node-2", "node-3"];
+    all.iter().for_each(|node| drop(server.ok(Tool::Kubectl, &["cordon", node])));
+    deploy(&server, "stuck", 1, "");
+    let message = r#"jsonpath={.items[0].status.conditions[?(@.type=="PodScheduled")].message}"#;
+    let get = ["get", "pods", "-l", "app=stuck", "-o", message];
+    let seen = server.until(&get, "refused", |seen| !seen.is_empty());
+    assert_eq!(
+        seen,
+        "0/3 nodes are available: 3 node(s) were unschedulable. preemption: 0/3 nodes are available: 3 Preemption is \
+         not helpful for scheduling."
+    );
+    server.ok(Tool::Kubectl, &["uncordon", "node-3"]);
+    rolled_out(&server, "stuck");
+}
+
+#[test]
+fn labels_selectors_and_affinity_say_where_pods_go() {
+    let server = three_nodes(&[]);
+    server.ok(Tool::Kubectl, &["label", "nodes", "node-2", "disk=ssd"]);
+    deploy(&server, "selected", 3, "nodeSelector: {disk: ssd}");
+    let terms = "nodeSelectorTerms: [{matchExpressions: [{key: disk, operator: DoesNotExist}], matchFields: [{key: metadata.name, operator: NotIn, values: [node-1]}]}]";
+    let required = "requiredDuringSchedulingIgnoredDuringExecution";
+    deploy(&server, "attracted", 3, &format!("affinity: {{nodeAffinity: {{{required}: {{{terms}}}}}}}"));
+    let apart = |app| {
+        format!("{required}: [{{topologyKey: kubernetes.io/hostname, labelSelector: {{matchLabels: {{app: {app}}}}}}}]")
+    };
+    deploy(&server, "apart", 3, &format!("affinity: {{podAntiAffinity: {{{}}}}}", apart("apart")));
+    rolled_out(&server, "selected");
+    deploy(&server, "near", 3, &format!("affinity: {{podAffinity: {{{}}}}}", apart("selected")));
+    for name in ["attracted", "apart", "near"] {
+        rolled_out(&server, name);
+    }
+    assert_eq!(placement(&server, "selected"), only_on("node-2", 3));
+    assert_eq!(placement(&server, "attracted"), only_on("node-3", 3));
+    assert_eq!(placement(&server, "near"), only_on("node-2", 3));
+    assert_eq!(placement(&server, "apart").len(), 3);
+    server.ok(Tool::Kubectl, &["scale", "deployment", "apart", "--replicas=4"]);
+    let messages = r#"jsonpath={.items[*].status.conditions[?(@.type=="PodScheduled")].message}"#;
+    let refused = |seen: &str| seen.contains("3 node(s) didn't match pod anti-affinity rules");
+    server.until(&["get", "pods", "-l", "app=apart", "-o", messages], "refused", refused);
+}
+
+#[test]
+fn taints_keep_pods_away_and_drive_them_out() {
+    let server = three_nodes(&[]);
+    for node in ["node-1", "node-2"] {
+        server.ok(Tool::Kubectl, &["taint", "nodes", node, "dedicated=db:NoSchedule"]);
+    }
+    deploy(&server, "web", 3, "");
+    deploy(
+        &server,
+        "db",
+        2,
+        "tolerations: [{key: dedicated, value: db}]\n      nodeSelector: {kubernetes.io/hostname: node-1}",
+    );
+    rolled_out(&server, "web");
+    rolled_out(&server, "db");
+    assert_eq!(placement(&server, "web"), only_on("node-3", 3));
+    assert_eq!(placement(&server, "db"), only_on("node-1", 2));
+    for node in ["node-1", "node-2"] {
+        server.ok(Tool::Kubectl, &["taint", "nodes", node, "dedicated-"]);
+    }
+    // Out at once, and replaced elsewhere; who tolerates it for a second leaves then.
+    let patient = "tolerations: [{key: broken, operator: Exists, effect: NoExecute, tolerationSeconds: 1}]\n      affinity: {nodeAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 100, preference: {matchFields: [{key: metadata.name, operator: In, values: [node-3]}]}}]}}";
+    deploy(&server, "patient", 1, patient);
+    rolled_out(&server, "patient");
+    assert_eq!(placement(&server, "patient"), only_on("node-3", 1));
+    server.ok(Tool::Kubectl, &["taint", "nodes", "node-3", "broken=yes:NoExecute"]);
+    let nodes = r"jsonpath={.items[*].spec.nodeName}";
+    let gone = |seen: &str| !seen.is_empty() && !seen.contains("node-3");
+    server.until(&["get", "pods", "-l", "app=web", "-o", nodes], "left the node", gone);
+    rolled_out(&server, "web");
+    let still = server.ok(Tool::Wk, &["get", "events", "-o", "jsonpath={.items[*].reason}"]);
+    assert!(still.contains("TaintManagerEviction"), "{still}");
+}
