@@ -118,7 +118,14 @@ impl DataDir {
         let path = self.path.join(CHANGES_LOCK);
         loop {
             let open = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-            let file = open.with_context(|| format!("open {}", path.display()))?;
+            let file = match open {
+                // Whoever held it has removed it with the directory.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.prepare()?;
+                    continue;
+                }
+                open => open.with_context(|| format!("open {}", path.display()))?,
+            };
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
@@ -220,7 +227,11 @@ impl DataDir {
         };
         left.sort();
         if left.is_empty() {
-            fs::remove_dir(&self.path).with_context(|| format!("remove {}", self.path.display()))?;
+            match fs::remove_dir(&self.path) {
+                // Somebody who waited for the lock has begun anew.
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                removed => removed.with_context(|| format!("remove {}", self.path.display()))?,
+            }
         }
         Ok(left)
     }
