@@ -254,9 +254,18 @@ fn the_namespace_of_the_context_counts() {
     server.fails(Tool::Wk, &["get", "configmap", "ours", "-n", "team"]);
 }
 
-fn page(server: &Server) -> String {
-    let forward = server.forward(Tool::Wk, "deployment/web", 80);
-    crate::harness::fetch(forward.local).unwrap()
+/// Fetches the page until it is there: right after a restore the Deployment is as
+/// available as the snapshot says, while its pod still starts.
+fn wait_for_page(server: &Server) {
+    let started = Instant::now();
+    loop {
+        let forward = server.forward(Tool::Wk, "deployment/web", 80);
+        match crate::harness::fetch(forward.local) {
+            Ok(page) if page.contains("</html>") => return,
+            answer => assert!(started.elapsed() < PATIENCE, "no page: {answer:?}"),
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
 }
 
 #[test]
@@ -279,7 +288,7 @@ fn a_snapshot_brings_a_cluster_back_while_it_runs_and_elsewhere() {
     server.fails(Tool::Wk, &["get", "configmap", "later"]);
     server.wait_for(Tool::Kubectl, "Available", &["deployment/web"]);
     server.until(&["get", "deploy", "web", "--no-headers"], "one ready", |row| row.contains("1/1"));
-    assert!(page(&server).contains("</html>"));
+    wait_for_page(&server);
 
     restore_elsewhere(&server, Path::new(file));
 }
