@@ -20,6 +20,8 @@ missing_packages() {
     command -v curl >/dev/null || echo curl
     if [ "$purpose" = test ]; then
         command -v kubectl >/dev/null || echo kubernetes-client
+        # script(1) gives tests a terminal.
+        command -v script >/dev/null || echo bsdutils
     fi
 }
 

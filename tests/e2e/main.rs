@@ -10,6 +10,7 @@ mod ctr;
 mod disk;
 mod harness;
 mod healing;
+mod inside;
 mod labels;
 mod life;
 mod nodes;
