@@ -2,9 +2,11 @@
 //! real guests. One module per thing a user does.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may stop at the first surprise")]
 
+mod access;
 mod bad_input;
 mod cleanup;
 mod config;
+mod controllers;
 mod crash;
 mod ctr;
 mod disk;
@@ -19,4 +21,5 @@ mod output;
 mod reach;
 mod restart;
 mod rollout;
+mod skew;
 mod verbs;
