@@ -82,6 +82,9 @@ pub enum Command {
     /// List, inspect and remove containers as the runtime sees them
     #[command(subcommand)]
     Ctr(Ctr),
+    /// Turn nodes of the local server off and on, as machines fail and return
+    #[command(subcommand)]
+    Node(Node),
     /// Save all objects to a file, or start from one
     #[command(subcommand)]
     Snapshot(Snapshot),
@@ -120,6 +123,9 @@ pub struct Server {
     /// Addresses of pods; each node takes a /24 of it
     #[arg(long, default_value = "10.244.0.0/16", value_name = "CIDR")]
     pub cluster_cidr: ipnet::Ipv4Net,
+    /// How long a node may be silent before it is NotReady, such as 50s; nodes renew their leases accordingly
+    #[arg(long, default_value = "50s", value_name = "DURATION")]
+    pub node_monitor_grace_period: String,
     /// In a session of its own, with the log in the data directory
     #[arg(long, hide = true)]
     pub background: bool,

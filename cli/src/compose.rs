@@ -6,6 +6,7 @@
 
 mod machine;
 mod node;
+pub mod power;
 
 use crate::{
     args::Role,
@@ -16,6 +17,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use futures::future::join_all;
 use ipnet::Ipv4Net;
+use power::Power;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -39,10 +41,6 @@ const CLUSTER_DOMAIN: &str = "cluster.local";
 /// Node ports of Services (upstream's default of `--service-node-port-range`).
 const NODE_PORTS: std::ops::RangeInclusive<u16> = 30_000..=32_767;
 
-/// After this long without a heartbeat a node counts as gone (upstream's
-/// `--node-monitor-grace-period`).
-const NODE_GRACE: Duration = Duration::from_secs(40);
-
 /// How long each layer may take to finish what it is at. Guests get no grace:
 /// their pods are started again with the next server.
 const STOP_DEADLINE: Duration = Duration::from_secs(3);
@@ -64,6 +62,8 @@ pub struct Config {
     pub service_cidr: Ipv4Net,
     /// Addresses of pods.
     pub cluster_cidr: Ipv4Net,
+    /// After this long without a heartbeat a node counts as gone.
+    pub node_grace: Duration,
 }
 
 /// A running cluster.
@@ -125,9 +125,10 @@ pub async fn start(config: Config, guests: Handle) -> Result<Cluster> {
     shared.start_scheduler();
     shared.start_controllers(&pki);
     let runs_nodes = shared.config.runs(Role::Node);
-    let nodes = if runs_nodes { node::start_all(&shared, api.nodes(), guests)? } else { Vec::new() };
+    let node::Started { nodes, power } =
+        if runs_nodes { node::start_all(&shared, api.nodes(), guests)? } else { node::Started::default() };
     let status = shared.status(started_at, &nodes);
-    shared.start_control(status, &nodes, &store, &api_tasks)?;
+    shared.start_control(status, &nodes, power, &store, &api_tasks)?;
     Ok(Cluster { address, kubeconfig, parts, nodes, api: api_tasks, store, _lock: lock })
 }
 
@@ -166,7 +167,7 @@ impl Shared {
             entropy: self.entropy.clone(),
             enabled: self.config.controllers.clone(),
             root_ca_pem: Some(pki.ca_pem().to_owned()),
-            node_grace: NODE_GRACE,
+            node_grace: self.config.node_grace,
             // The nodes of this process bring their ranges along.
             pod_cidr: None,
         };
@@ -195,6 +196,7 @@ impl Shared {
         &self,
         status: protocol::ServerStatus,
         nodes: &[node::Node],
+        power: Power,
         store: &Arc<dyn Store>,
         tasks: &TaskGroup,
     ) -> Result<()> {
@@ -202,6 +204,7 @@ impl Shared {
         let config = control::server::Config {
             status,
             nodes: nodes.iter().map(node).collect(),
+            power,
             clock: self.clock.clone(),
             store: store.clone(),
             spool: self.config.data_dir.clone(),

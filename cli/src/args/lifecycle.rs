@@ -94,6 +94,23 @@ pub struct CtrPs {
     pub output: Option<String>,
 }
 
+/// `wk node`
+#[derive(Debug, Subcommand)]
+pub enum Node {
+    /// Turn nodes off: their containers are gone at once, and the cluster is not told
+    Stop {
+        /// Their names
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Turn nodes on again, empty
+    Start {
+        /// Their names
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+}
+
 /// `wk snapshot`
 #[derive(Debug, Subcommand)]
 pub enum Snapshot {

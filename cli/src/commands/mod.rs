@@ -25,6 +25,7 @@ mod image;
 pub(crate) use image::IMAGES_DIRECTORY;
 mod label;
 mod logs;
+mod node;
 mod patch;
 mod pod_choice;
 mod port_forward;
@@ -67,6 +68,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         Command::Down(down) => down::run(&args.global, &down),
         Command::Status(status) => client_runtime()?.block_on(status::run(&args.global, &status)),
         Command::Ctr(ctr) => client_runtime()?.block_on(ctr::run(&args.global, ctr)),
+        Command::Node(node) => client_runtime()?.block_on(node::run(&args.global, node)),
         Command::Snapshot(snapshot) => client_runtime()?.block_on(snapshot::run(&args.global, snapshot)),
         Command::Config(config) => config::run(&args.global, config),
         Command::Image(image) => image::run(&args.global, image),

@@ -7,7 +7,11 @@ use crate::{
     output,
 };
 use anyhow::{Context, Result};
-use std::{io::Write, process::ExitCode, time::Instant};
+use std::{
+    io::Write,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 use tokio::signal::unix::{SignalKind, signal};
 use wk_controllers::ControllerSet;
 use wk_platform::tasks::{OnError, TaskGroup};
@@ -36,7 +40,7 @@ pub(super) fn run(global: &Global, args: Server) -> Result<ExitCode> {
 }
 
 fn config(global: &Global, args: Server) -> Result<compose::Config> {
-    let Server { listen, nodes, roles, controllers, service_cluster_ip_range, cluster_cidr, background: _ } = args;
+    let Server { listen, nodes, roles, controllers, service_cluster_ip_range, cluster_cidr, .. } = args;
     Ok(compose::Config {
         data_dir: std::path::absolute(client::data_dir(global)?).context("find the data directory")?,
         listen,
@@ -45,7 +49,18 @@ fn config(global: &Global, args: Server) -> Result<compose::Config> {
         controllers: ControllerSet::parse(&controllers.join(",")).context("--controllers")?,
         service_cidr: service_cluster_ip_range,
         cluster_cidr,
+        node_grace: grace(&args.node_monitor_grace_period).context("--node-monitor-grace-period")?,
     })
+}
+
+/// The shortest time to call a node silent: its lease is renewed four times in
+/// it, in whole seconds.
+const NODE_GRACE_MIN: Duration = Duration::from_secs(5);
+
+fn grace(text: &str) -> Result<Duration> {
+    let grace = super::parse_duration(text)?;
+    anyhow::ensure!(grace >= NODE_GRACE_MIN, "{text} is too short: nodes need {}s", NODE_GRACE_MIN.as_secs());
+    Ok(grace)
 }
 
 fn announce(cluster: &Cluster, started: Instant) -> Result<()> {

@@ -1,11 +1,14 @@
 //! The nodes of this process: one network and one engine for all, a runtime and
 //! a kubelet for each.
 
-use super::{CLUSTER_DOMAIN, Shared, machine};
+use super::{
+    CLUSTER_DOMAIN, Shared, machine,
+    power::{self, Power},
+};
 use anyhow::{Context, Result};
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::NodeAddress;
-use std::{net::IpAddr, path::Path, sync::Arc};
+use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
 use tokio::runtime::Handle;
 use wk_apiserver::node_connector::Nodes;
 use wk_engine::{Limits, Programs, Toolbox, WasmRuntime};
@@ -13,7 +16,7 @@ use wk_images::ImageStore;
 use wk_kubelet::{Capacity, ClusterDns, Kubelet, KubeletHandle, NodeConfig, server};
 use wk_network::Network;
 use wk_platform::{
-    UserInfo,
+    TaskGroup, UserInfo,
     listen::{self, Listener},
     serve,
     tasks::OnError,
@@ -47,8 +50,22 @@ pub(super) struct Node {
     pub runtime: Arc<WasmRuntime>,
 }
 
+/// The length of a node's lease at most (upstream's default of
+/// `nodeLeaseDurationSeconds`), and the share of the grace period that it is:
+/// upstream's 40 of 50 seconds.
+const LEASE_MAX: Duration = Duration::from_secs(40);
+const LEASE_OF_GRACE: (u32, u32) = (4, 5);
+
+/// The nodes that were started.
+#[derive(Default)]
+pub(super) struct Started {
+    pub nodes: Vec<Node>,
+    /// Their switches.
+    pub power: Power,
+}
+
 /// Starts the nodes.
-pub(super) fn start_all(shared: &Shared, nodes: &Nodes, guests: Handle) -> Result<Vec<Node>> {
+pub(super) fn start_all(shared: &Shared, nodes: &Arc<Nodes>, guests: Handle) -> Result<Started> {
     let data_dir = &shared.config.data_dir;
     let network = shared.network();
     let machine = Machine {
@@ -64,12 +81,14 @@ pub(super) fn start_all(shared: &Shared, nodes: &Nodes, guests: Handle) -> Resul
         start_proxy(shared, network, Network::node_address(*first).context("the first node's address")?);
     }
     let numbered = ranges.into_iter().enumerate();
-    let started = numbered.map(|(index, range)| {
+    let prepared = numbered.map(|(index, range)| {
         let name = format!("node-{}", index + 1);
-        let runtime = start(shared, &machine, nodes, &name, range).with_context(|| format!("start {name}"))?;
-        Ok(Node { name, pod_cidr: range, runtime })
+        let (runtime, machine) =
+            prepare(shared, &machine, nodes, &name, range).with_context(|| format!("start {name}"))?;
+        Ok((Node { name, pod_cidr: range, runtime }, machine))
     });
-    started.collect()
+    let (nodes, machines) = prepared.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+    Ok(Started { nodes, power: Power::start(machines, &shared.parts) })
 }
 
 /// The first `count` parts of the cluster's pod addresses.
@@ -96,10 +115,17 @@ fn start_proxy(shared: &Shared, network: Network, from: IpAddr) {
     });
 }
 
-fn start(shared: &Shared, machine: &Machine, nodes: &Nodes, name: &str, range: Ipv4Net) -> Result<Arc<WasmRuntime>> {
+/// A node that can be started.
+fn prepare(
+    shared: &Shared,
+    machine: &Machine,
+    nodes: &Arc<Nodes>,
+    name: &str,
+    range: Ipv4Net,
+) -> Result<(Arc<WasmRuntime>, power::Machine)> {
     let directory = shared.config.data_dir.join("nodes").join(name);
     let runtime = Arc::new(wasm_runtime(shared, machine, &directory, range)?);
-    let kubelet = Kubelet::new(wk_kubelet::Config {
+    let config = wk_kubelet::Config {
         node_name: name.to_owned(),
         client: shared.client(UserInfo::node(name)),
         runtime: runtime.clone(),
@@ -109,10 +135,14 @@ fn start(shared: &Shared, machine: &Machine, nodes: &Nodes, name: &str, range: I
         entropy: shared.entropy.clone(),
         node: node_config(shared, name, range)?,
         dns: ClusterDns { servers: name_server(shared.config.service_cidr), domain: CLUSTER_DOMAIN.to_owned() },
-    });
-    serve_kubelet(shared, nodes, name, kubelet.handle());
-    kubelet.run(&shared.parts);
-    Ok(runtime)
+    };
+    let nodes = nodes.clone();
+    let start = move |tasks: &TaskGroup| {
+        let kubelet = Kubelet::new(config.clone());
+        serve_kubelet(&config, &nodes, kubelet.handle(), tasks);
+        kubelet.run(tasks);
+    };
+    Ok((runtime.clone(), power::Machine { name: name.to_owned(), runtime, start: Box::new(start) }))
 }
 
 /// The address that pods are told to ask for names: the tenth of the Services',
@@ -144,6 +174,7 @@ fn node_config(shared: &Shared, name: &str, range: Ipv4Net) -> Result<NodeConfig
         addresses: vec![address("InternalIP", internal), address("Hostname", name.to_owned())],
         pod_cidr: Some(range.to_string()),
         capacity: capacity(shared.config.nodes, range),
+        lease_duration: LEASE_MAX.min(shared.config.node_grace * LEASE_OF_GRACE.0 / LEASE_OF_GRACE.1),
         endpoint_port: KUBELET_PORT,
         version: wk_apiserver::version::git_version(),
         os_image: machine::os_image(),
@@ -169,19 +200,19 @@ fn capacity(nodes: u32, range: Ipv4Net) -> Capacity {
 }
 
 /// The kubelet's HTTP API on an in-memory address that only the API server has.
-fn serve_kubelet(shared: &Shared, nodes: &Nodes, name: &str, kubelet: KubeletHandle) {
+fn serve_kubelet(config: &wk_kubelet::Config, nodes: &Nodes, kubelet: KubeletHandle, tasks: &TaskGroup) {
     let (listener, connector) = listen::pipe();
-    nodes.register(name, connector);
+    nodes.register(&config.node_name, connector);
     let service = server::service(server::Config {
-        node_name: name.to_owned(),
+        node_name: config.node_name.clone(),
         kubelet,
-        clock: shared.clock.clone(),
-        tasks: shared.parts.clone(),
+        clock: config.clock.clone(),
+        tasks: tasks.clone(),
         callers: server::Callers::Trusted,
     });
-    let tasks = shared.parts.clone();
-    shared.parts.spawn_to_completion("kubelet API", OnError::StopGroup, async move {
-        serve::serve(Listener::Pipe(listener), None, service, tasks).await
+    let group = tasks.clone();
+    tasks.spawn_to_completion("kubelet API", OnError::StopGroup, async move {
+        serve::serve(Listener::Pipe(listener), None, service, group).await
     });
 }
 

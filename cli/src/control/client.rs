@@ -4,6 +4,7 @@ use super::{
     SOCKET,
     protocol::{Container, Containers, Problem, Restored, ServerStatus, Stats},
 };
+use crate::compose::power::State;
 use anyhow::{Context, Result, anyhow, bail};
 use futures::TryStreamExt;
 use http::{Method, Request, StatusCode};
@@ -72,6 +73,19 @@ impl Control {
     pub async fn remove(&self, id: &str, force: bool) -> Result<()> {
         let query = if force { "?force=true" } else { "" };
         let _: serde_json::Value = self.json(Method::DELETE, &format!("/v1/containers/{id}{query}")).await?;
+        Ok(())
+    }
+
+    /// Turns a node off or on; returns when it is.
+    ///
+    /// # Errors
+    /// When no server answers, when it has no such node, and when it is stopping.
+    pub async fn turn_node(&self, name: &str, state: State) -> Result<()> {
+        let verb = match state {
+            State::On => "start",
+            State::Off => "stop",
+        };
+        let _: serde_json::Value = self.json(Method::POST, &format!("/v1/nodes/{name}/{verb}")).await?;
         Ok(())
     }
 

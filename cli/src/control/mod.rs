@@ -2,12 +2,12 @@
 //!
 //! `wk server` listens on `<data-dir>/control.sock`, which its owner alone may
 //! open, and speaks HTTP with JSON there: containers as the runtimes see them,
-//! the state of the process, snapshots. It is to `wk` what `containerd.sock` is to
+//! the state of the process, snapshots, the power of nodes. It is to `wk` what `containerd.sock` is to
 //! `crictl`; the API server and the controllers are not involved.
 //!
 //! ```text
-//!   wk ctr, status, up, down, snapshot ─▶ client ── control.sock ──▶ server ─▶ runtimes, store
-//!                                    └── server.lock: whether a server runs, and its process
+//!   wk ctr, node, status, up, down, snapshot ─▶ client ── control.sock ──▶ server ─▶ runtimes, store
+//!                                          └── server.lock: whether a server runs, and its process
 //! ```
 //!
 //! Reading order: [`protocol`], [`server`], `snapshots`, [`client`], [`lock`].

@@ -7,6 +7,7 @@
 //! | `GET /v1/containers/ID` | [`Container`] |
 //! | `GET /v1/containers/ID/stats` | [`Stats`] |
 //! | `DELETE /v1/containers/ID` | nothing, when it is gone; `?force=true` if it may run |
+//! | `POST /v1/nodes/NAME/stop`, `.../start` | nothing, when it is off or on |
 //! | `GET /v1/snapshot` | a snapshot, as bytes |
 //! | `PUT /v1/snapshot` with a snapshot | [`Restored`] |
 //!

@@ -7,6 +7,7 @@ use super::{
     protocol::{Container, Containers, Problem, Restored, ServerStatus, Stats},
     snapshots,
 };
+use crate::compose::power::{Power, State};
 use http::{Method, StatusCode, header};
 use serde::Serialize;
 use std::{
@@ -36,6 +37,8 @@ pub struct Config {
     pub status: ServerStatus,
     /// The nodes of this process.
     pub nodes: Vec<Node>,
+    /// Their switches.
+    pub power: Power,
     /// For the times of measurements.
     pub clock: Clock,
     /// What snapshots are taken of.
@@ -50,6 +53,7 @@ pub struct Config {
 struct Server {
     status: ServerStatus,
     nodes: Vec<Node>,
+    power: Power,
     clock: Clock,
     store: Arc<dyn Store>,
     spool: PathBuf,
@@ -83,9 +87,9 @@ pub fn start(config: Config, socket: &Path) -> io::Result<()> {
 
 /// The router.
 pub fn service(config: Config) -> HttpService {
-    let Config { status, nodes, clock, store, spool, tasks } = config;
+    let Config { status, nodes, power, clock, store, spool, tasks } = config;
     let snapshots = Arc::new(Semaphore::new(SNAPSHOTS_MAX));
-    let server = Arc::new(Server { status, nodes, clock, store, spool, tasks, snapshots });
+    let server = Arc::new(Server { status, nodes, power, clock, store, spool, tasks, snapshots });
     HttpService::new(tower::service_fn(move |request: Request| {
         let server = server.clone();
         let (head, body) = request.into_parts();
@@ -149,6 +153,8 @@ impl Server {
                 self.remove(id, force).await?;
                 Ok(json(StatusCode::OK, &serde_json::json!({})))
             }
+            (&Method::POST, ["v1", "nodes", name, "stop"]) => self.turn(name, State::Off).await,
+            (&Method::POST, ["v1", "nodes", name, "start"]) => self.turn(name, State::On).await,
             (&Method::GET, ["v1", "snapshot"]) => {
                 Ok(Response::new(snapshots::save(self.store.clone(), &self.tasks, self.snapshot_turn()?)))
             }
@@ -163,6 +169,15 @@ impl Server {
                 Err(Refusal(StatusCode::NOT_FOUND, format!("this server has no {method} {}", head.uri.path())))
             }
         }
+    }
+
+    async fn turn(&self, node: &str, state: State) -> Result<Response, Refusal> {
+        if !self.power.states().any(|(name, _)| name == node) {
+            return Err(Refusal(StatusCode::NOT_FOUND, format!("this server has no node {node:?}")));
+        }
+        let turned = self.power.turn(node, state).await;
+        turned.map_err(|message| Refusal(StatusCode::SERVICE_UNAVAILABLE, message))?;
+        Ok(json(StatusCode::OK, &serde_json::json!({})))
     }
 
     fn snapshot_turn(&self) -> Result<OwnedSemaphorePermit, Refusal> {

@@ -18,7 +18,7 @@ struct Fixture {
 
 fn config(nodes: Vec<Node>, store: Arc<dyn Store>, spool: &Path, tasks: &TaskGroup) -> Config {
     let (status, clock) = (status(), Clock::system());
-    Config { status, nodes, clock, store, spool: spool.to_owned(), tasks: tasks.clone() }
+    Config { status, nodes, power: Power::default(), clock, store, spool: spool.to_owned(), tasks: tasks.clone() }
 }
 
 fn status() -> ServerStatus {
@@ -142,4 +142,12 @@ async fn a_snapshot_brings_back_what_was_there() {
     let refused = fixture.control().restore_snapshot(std::io::Cursor::new(saved)).await.expect_err("cut off");
     assert!(refused.to_string().contains("cut off"), "{refused}");
     assert!(fixture.store.get(&"large".into()).await.expect("reads").is_some(), "all is as before");
+}
+
+#[tokio::test]
+async fn only_nodes_of_this_server_can_be_turned_off() {
+    let fixture = Fixture::start();
+    let error =
+        fixture.control().turn_node("node-9", crate::compose::power::State::Off).await.expect_err("there is none");
+    assert_eq!(error.to_string(), "this server has no node \"node-9\"");
 }

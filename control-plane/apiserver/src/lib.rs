@@ -87,7 +87,7 @@ pub struct Server {
     /// Tokens of service accounts.
     pub tokens: TokenAuthority,
     /// The way to the kubelets.
-    pub nodes: Nodes,
+    pub nodes: Arc<Nodes>,
     /// Request counts.
     pub metrics: Metrics,
     /// For timestamps.
@@ -121,7 +121,7 @@ impl ApiServer {
             storage: Storage::new(store.clone()),
             caches: Caches::start(store, &tasks),
             allocators: Allocators::new(service_cidr, node_ports, entropy.clone()),
-            nodes: Nodes::default(),
+            nodes: Arc::default(),
             metrics: Metrics::default(),
             clock,
             entropy,
@@ -161,7 +161,7 @@ impl ApiServer {
     }
 
     /// The nodes whose kubelets are in this process register here.
-    pub fn nodes(&self) -> &Nodes {
+    pub fn nodes(&self) -> &Arc<Nodes> {
         &self.server.nodes
     }
 

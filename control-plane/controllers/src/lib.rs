@@ -73,8 +73,9 @@ use runner::Runner;
 use std::time::Duration;
 use wk_platform::{Clock, Entropy, TaskGroup};
 
-/// How long a node may be silent before it is Unknown.
-pub const NODE_GRACE: Duration = Duration::from_secs(40);
+/// How long a node may be silent before it is Unknown (upstream's default of
+/// `--node-monitor-grace-period`).
+pub const NODE_GRACE: Duration = Duration::from_secs(50);
 
 /// What the controllers are given.
 pub struct Config {

@@ -1,7 +1,7 @@
 //! What a kubelet is given: plain data, built by the composition root.
 
 use k8s_openapi::api::core::v1::{NodeAddress, Taint};
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 use wk_cri::{ImageService, RuntimeService};
 use wk_platform::{Clock, Entropy};
 
@@ -29,7 +29,7 @@ pub struct Config {
 }
 
 /// Facts about the node.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct NodeConfig {
     /// Labels besides the well-known ones.
     pub labels: BTreeMap<String, String>,
@@ -43,6 +43,9 @@ pub struct NodeConfig {
     pub capacity: Capacity,
     /// Where the kubelet's HTTP API listens.
     pub endpoint_port: u16,
+    /// How long a Lease is good; it is renewed four times in it (upstream:
+    /// `nodeLeaseDurationSeconds`, by default 40 s). Whole seconds.
+    pub lease_duration: Duration,
     /// `nodeInfo.kubeletVersion`, such as `v1.33.0+wk.0.1.0`.
     pub version: String,
     /// `nodeInfo.osImage`.
@@ -53,6 +56,25 @@ pub struct NodeConfig {
     pub machine_id: String,
     /// `nodeInfo.bootID`.
     pub boot_id: String,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            labels: BTreeMap::new(),
+            taints: Vec::new(),
+            addresses: Vec::new(),
+            pod_cidr: None,
+            capacity: Capacity::default(),
+            endpoint_port: 0,
+            lease_duration: Duration::from_secs(40),
+            version: String::new(),
+            os_image: String::new(),
+            kernel_version: String::new(),
+            machine_id: String::new(),
+            boot_id: String::new(),
+        }
+    }
 }
 
 /// What pods on the node may ask for, all together.

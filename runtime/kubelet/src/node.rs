@@ -32,11 +32,8 @@ use tokio::time::MissedTickBehavior;
 use tracing::{debug, info, warn};
 use wk_cri::Image;
 
-/// How often the Lease is renewed (upstream: a quarter of its duration).
-const LEASE_RENEWAL: Duration = Duration::from_secs(10);
-
-/// How long a Lease is good (upstream's default).
-const LEASE_SECONDS: i32 = 40;
+/// How often the Lease is renewed while it is good (upstream's fraction of 0.25).
+const LEASE_RENEWALS: u32 = 4;
 
 /// Where node Leases are.
 const LEASE_NAMESPACE: &str = "kube-node-lease";
@@ -70,7 +67,8 @@ impl Node {
         self.register().await;
         self.renew_lease().await;
         self.refresh().await;
-        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + LEASE_RENEWAL, LEASE_RENEWAL);
+        let renewal = self.config.node.lease_duration / LEASE_RENEWALS;
+        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + renewal, renewal);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut changes = watcher::watch_object(self.api(), &self.config.node_name).default_backoff().boxed();
         loop {
@@ -143,7 +141,7 @@ impl Node {
         let now = MicroTime(self.config.clock.now_micros());
         let name = &self.config.node_name;
         let renewal =
-            json!({"spec": {"renewTime": now, "holderIdentity": name, "leaseDurationSeconds": LEASE_SECONDS}});
+            json!({"spec": {"renewTime": now, "holderIdentity": name, "leaseDurationSeconds": self.lease_seconds()}});
         let renewed = match leases.patch(name, &parameters(), &Patch::Merge(renewal)).await {
             Err(kube::Error::Api(answer)) if answer.code == 404 => {
                 leases.create(&PostParams::default(), &self.lease(now)).await
@@ -153,6 +151,10 @@ impl Node {
         if let Err(error) = renewed {
             warn!(node = %name, %error, "could not renew the node's lease");
         }
+    }
+
+    fn lease_seconds(&self) -> i32 {
+        i32::try_from(self.config.node.lease_duration.as_secs()).unwrap_or(i32::MAX)
     }
 
     fn lease(&self, now: MicroTime) -> Lease {
@@ -173,7 +175,7 @@ impl Node {
             },
             spec: Some(LeaseSpec {
                 holder_identity: Some(name),
-                lease_duration_seconds: Some(LEASE_SECONDS),
+                lease_duration_seconds: Some(self.lease_seconds()),
                 renew_time: Some(now),
                 ..LeaseSpec::default()
             }),
