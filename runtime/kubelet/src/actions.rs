@@ -124,6 +124,7 @@ pub(crate) async fn ensure_image(context: &Context, pod: &Pod, name: &str) -> Re
     let Some((_, container)) = spec::container(pod, name) else {
         return Err(NoImage { reason: "InvalidImageName", message: format!("no container {name} in the pod") });
     };
+    let container = container.as_ref();
     let image = container.image.as_deref().unwrap_or_default();
     let record = |type_, reason, message: String| context.recorder.container(pod, name, type_, reason, message);
     let failed = |reason: &'static str, message: String| {
@@ -203,6 +204,7 @@ async fn create_and_start(context: &Context, pod: &Pod, parts: StartParts) -> Re
     let not = |reason, retry| move |message: String| NotStarted { reason, message, retry };
     let (_, container) = spec::container(pod, &name)
         .ok_or_else(|| not("CreateContainerConfigError", Retry::OnChange)(format!("no container {name} in the pod")))?;
+    let container = container.as_ref();
     references.answered().await;
     let services = context.objects.services().await.map_err(not("CreateContainerConfigError", Retry::AfterBackoff))?;
     let envs = env::resolve(pod, container, &references, &services, &context.place(Some(&sandbox)))
@@ -278,6 +280,7 @@ pub(crate) async fn stop(
     }
     let started = Instant::now();
     let container = spec::container(pod, name).map(|(_, container)| container);
+    let container = container.as_deref();
     let hook = container.and_then(|container| container.lifecycle.as_ref()?.pre_stop.as_ref());
     if let (Some(hook), Some(container), Some(sandbox)) = (hook, container, sandbox)
         && let Err(problem) = hooks::run(&context.target(&sandbox, id), pod, container, hook, grace).await
@@ -298,8 +301,8 @@ pub(crate) async fn probe(
     kind: ProbeKind,
 ) -> Result<(), String> {
     let Some((_, container)) = spec::container(pod, name) else { return Ok(()) };
-    let Some(probe) = kind.of(container) else { return Ok(()) };
-    let result = probes::run(&target, pod, container, probe).await;
+    let Some(probe) = kind.of(&container) else { return Ok(()) };
+    let result = probes::run(&target, pod, &container, probe).await;
     tracing::trace!(pod = %spec::full_name(pod), node = %context.config.node_name, container = name, ?result, "probed");
     result
 }

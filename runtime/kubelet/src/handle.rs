@@ -178,7 +178,8 @@ impl PodView {
         let spec = self.pod.spec.as_ref();
         let inits = spec.and_then(|spec| spec.init_containers.as_ref()).into_iter().flatten();
         let mut all = spec.into_iter().flat_map(|spec| &spec.containers).chain(inits);
-        if all.any(|candidate| candidate.name == container) {
+        let mut added = spec.into_iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten());
+        if all.any(|candidate| candidate.name == container) || added.any(|candidate| candidate.name == container) {
             return Ok(());
         }
         Err(LogError::NoSuchContainer { container: container.to_owned(), pod: self.pod.name_any() })
@@ -186,9 +187,7 @@ impl PodView {
 
     fn waiting_state(&self, container: &str) -> Option<&k8s_openapi::api::core::v1::ContainerStateWaiting> {
         let status = self.pod.status.as_ref()?;
-        let lists = [&status.container_statuses, &status.init_container_statuses];
-        let mut all = lists.into_iter().flatten().flatten();
-        all.find(|status| status.name == container)?.state.as_ref()?.waiting.as_ref()
+        crate::status::lists(status).find(|status| status.name == container)?.state.as_ref()?.waiting.as_ref()
     }
 
     fn is_waiting(&self, container: &str) -> bool {

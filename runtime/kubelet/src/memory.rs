@@ -207,8 +207,7 @@ impl Memory {
     pub fn from_status(pod: &Pod, observed: &Observed, now: Timestamp) -> Self {
         let status = pod.status.as_ref();
         let started_at = status.and_then(|status| status.start_time.as_ref()).map(|time| time.0);
-        let lists = status.into_iter().flat_map(|status| [&status.init_container_statuses, &status.container_statuses]);
-        let containers = lists.flatten().flatten().map(|status| {
+        let containers = status.into_iter().flat_map(crate::status::lists).map(|status| {
             let mut memory = from_api(status);
             if observed.attempts(&status.name).next().is_none() {
                 memory.assume_lost(status, now);
@@ -400,5 +399,5 @@ pub fn is_started(memory: &ContainerMemory, id: &ContainerId) -> bool {
 
 /// Whether a container that runs may get requests.
 pub fn is_ready(memory: &ContainerMemory, id: &ContainerId, role: Role) -> bool {
-    role != Role::Init && is_started(memory, id) && memory.probes.is_ready()
+    !matches!(role, Role::Init | Role::Ephemeral) && is_started(memory, id) && memory.probes.is_ready()
 }

@@ -1,8 +1,8 @@
 //! Questions about a pod's spec that have a default answer. Pure; everything
 //! that decides asks here, so that a default is written once.
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
-use std::{sync::LazyLock, time::Duration};
+use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec};
+use std::{borrow::Cow, sync::LazyLock, time::Duration};
 
 /// The grace period of a pod that names none (upstream's default).
 const GRACE: Duration = Duration::from_secs(30);
@@ -40,6 +40,9 @@ pub enum Role {
     Sidecar,
     /// One of `spec.containers`.
     Main,
+    /// One of `spec.ephemeralContainers`: added to a pod to look into it, and
+    /// started once.
+    Ephemeral,
 }
 
 /// The spec; an empty one for a pod without.
@@ -76,6 +79,7 @@ pub fn restart_policy(pod: &Pod) -> RestartPolicy {
 pub fn container_restart_policy(pod: &Pod, role: Role) -> RestartPolicy {
     match (role, restart_policy(pod)) {
         (Role::Sidecar, _) => RestartPolicy::Always,
+        (Role::Ephemeral, _) => RestartPolicy::Never,
         (Role::Init, RestartPolicy::Always) => RestartPolicy::OnFailure,
         (Role::Init | Role::Main, policy) => policy,
     }
@@ -90,13 +94,43 @@ pub fn init_containers(pod: &Pod) -> impl DoubleEndedIterator<Item = (Role, &Con
     of(pod).init_containers.iter().flatten().map(move |container| (role(container), container))
 }
 
-/// All containers with their roles: init containers, then main ones.
-pub fn containers(pod: &Pod) -> impl Iterator<Item = (Role, &Container)> {
-    init_containers(pod).chain(of(pod).containers.iter().map(|container| (Role::Main, container)))
+/// Ephemeral containers, as containers.
+pub fn ephemeral_containers(pod: &Pod) -> impl Iterator<Item = (Role, Container)> {
+    of(pod).ephemeral_containers.iter().flatten().map(|ephemeral| (Role::Ephemeral, as_container(ephemeral.clone())))
+}
+
+/// An ephemeral container has what a container may have, as far as that makes
+/// sense for something that is started once.
+fn as_container(ephemeral: EphemeralContainer) -> Container {
+    Container {
+        args: ephemeral.args,
+        command: ephemeral.command,
+        env: ephemeral.env,
+        env_from: ephemeral.env_from,
+        image: ephemeral.image,
+        image_pull_policy: ephemeral.image_pull_policy,
+        name: ephemeral.name,
+        security_context: ephemeral.security_context,
+        stdin: ephemeral.stdin,
+        stdin_once: ephemeral.stdin_once,
+        termination_message_path: ephemeral.termination_message_path,
+        termination_message_policy: ephemeral.termination_message_policy,
+        tty: ephemeral.tty,
+        volume_mounts: ephemeral.volume_mounts,
+        working_dir: ephemeral.working_dir,
+        ..Container::default()
+    }
+}
+
+/// All containers with their roles: init containers, main ones, ephemeral ones.
+pub fn containers(pod: &Pod) -> impl Iterator<Item = (Role, Cow<'_, Container>)> {
+    let mains = of(pod).containers.iter().map(|container| (Role::Main, container));
+    let declared = init_containers(pod).chain(mains).map(|(role, container)| (role, Cow::Borrowed(container)));
+    declared.chain(ephemeral_containers(pod).map(|(role, container)| (role, Cow::Owned(container))))
 }
 
 /// The container of this name.
-pub fn container<'a>(pod: &'a Pod, name: &str) -> Option<(Role, &'a Container)> {
+pub fn container<'a>(pod: &'a Pod, name: &str) -> Option<(Role, Cow<'a, Container>)> {
     containers(pod).find(|(_, container)| container.name == name)
 }
 
@@ -105,6 +139,7 @@ pub fn field_path(role: Role, name: &str) -> String {
     match role {
         Role::Init | Role::Sidecar => format!("spec.initContainers{{{name}}}"),
         Role::Main => format!("spec.containers{{{name}}}"),
+        Role::Ephemeral => format!("spec.ephemeralContainers{{{name}}}"),
     }
 }
 

@@ -53,6 +53,7 @@ pub fn build(input: &Input, host_ips: &[String], scheme: &str) -> PodStatus {
     let mut mains: Vec<_> =
         spec::of(input.pod).containers.iter().map(|spec| context.status(Role::Main, spec)).collect();
     mains.sort_by(|left, right| left.name.cmp(&right.name));
+    let ephemerals = spec::ephemeral_containers(input.pod).map(|(role, spec)| context.status(role, &spec)).collect();
     let phase = phase(input, &context, &inits, &mains);
     let pod_ips = pod_ips(input, host_ips, &old);
     let conditions = conditions::build(input, phase, &inits, &mains, !pod_ips.is_empty());
@@ -69,8 +70,15 @@ pub fn build(input: &Input, host_ips: &[String], scheme: &str) -> PodStatus {
         conditions: some(conditions),
         init_container_statuses: some(inits),
         container_statuses: some(mains),
+        ephemeral_container_statuses: some(ephemerals),
         ..old
     }
+}
+
+/// The statuses of all containers in a pod's status.
+pub fn lists(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> {
+    let lists = [&status.init_container_statuses, &status.container_statuses, &status.ephemeral_container_statuses];
+    lists.into_iter().flatten().flatten()
 }
 
 fn some<T>(list: Vec<T>) -> Option<Vec<T>> {

@@ -192,7 +192,7 @@ mod tests {
         let (_, spec) = spec::container(&pod, "main").expect("in the spec");
         let envs = vec![("PORT".to_owned(), "80".to_owned())];
         let parts = Parts { attempt: 1, image_id: "sha256:1".to_owned(), envs, mounts: vec![] };
-        let config = container(&pod, spec, parts);
+        let config = container(&pod, &spec, parts);
         assert_eq!((config.command, config.args), (vec!["serve".to_owned()], vec!["--port=80".to_owned()]));
         assert_eq!(
             (config.working_dir.as_str(), config.stdin, config.tty, config.stdin_once),

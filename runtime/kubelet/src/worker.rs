@@ -213,6 +213,10 @@ impl Worker {
         }
         let words = |pod: &Pod| (pod.metadata.labels.clone(), pod.metadata.annotations.clone());
         let reworded = words(&pod) != words(&self.pod);
+        let guests = |pod: &Pod| spec::of(pod).ephemeral_containers.as_ref().map_or(0, Vec::len);
+        if guests(&pod) != guests(&self.pod) {
+            self.references = self.context.objects.references(&pod);
+        }
         self.pod = Arc::new(pod);
         if reworded && self.memory.volumes == Step::Done {
             self.memory.volumes = Step::Wanted; // the downward API tells these
@@ -242,6 +246,7 @@ impl Worker {
                 continue;
             }
             let Some((_, container_spec)) = spec::container(&self.pod, &container.metadata.name) else { continue };
+            let container_spec = container_spec.as_ref();
             let mounts = mounts::mounts(container_spec, &self.volumes, &[]).unwrap_or_default();
             let root_dir = &self.context.config.root_dir;
             let words = termination::message(root_dir, &self.pod, container_spec, &mounts, container).await;
@@ -264,7 +269,7 @@ impl Worker {
         }
         let now = self.context.config.clock.now();
         let Some((_, container)) = spec::container(&self.pod, name) else { return };
-        memory.probes = Probes::of(container, now);
+        memory.probes = Probes::of(&container, now);
         memory.probes_of = Some(id.clone());
     }
 
@@ -500,7 +505,7 @@ impl Worker {
         let memory: &mut ContainerMemory = self.memory.containers.entry(name.to_owned()).or_default();
         match result {
             Ok(id) => {
-                memory.probes = container.map(|container| Probes::of(container, now)).unwrap_or_default();
+                memory.probes = container.as_deref().map(|container| Probes::of(container, now)).unwrap_or_default();
                 (memory.started, memory.probes_of) = (Some(id.clone()), Some(id));
             }
             Err(NotStarted { reason, message, retry }) => {
@@ -565,9 +570,9 @@ impl Worker {
 
     /// A container that begins to back off is worth a recorded event.
     fn record_back_offs(&mut self, desired: &PodStatus) {
-        let lists = [&desired.init_container_statuses, &desired.container_statuses];
+        let lists = status::lists(desired);
         let mut reasons = BTreeMap::new();
-        for status in lists.into_iter().flatten().flatten() {
+        for status in lists {
             let waiting = status.state.as_ref().and_then(|state| state.waiting.as_ref());
             let Some(reason) = waiting.and_then(|waiting| waiting.reason.clone()) else { continue };
             let (name, before) = (&status.name, self.status.reasons.get(&status.name));

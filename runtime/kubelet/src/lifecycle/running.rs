@@ -6,6 +6,7 @@ use crate::{
     spec::{self, Role},
 };
 use k8s_openapi::api::core::v1::Container;
+use std::borrow::Cow;
 use wk_cri::ContainerId;
 
 pub(super) fn plan(input: &Input, plan: &mut Plan) {
@@ -27,6 +28,7 @@ pub(super) fn plan(input: &Input, plan: &mut Plan) {
         replaced.for_each(|old| plan.act(Action::RemoveSandbox(old)));
     }
     for (role, container) in turn(input) {
+        let container = container.as_ref();
         match need(input, role, container) {
             Need::Runs(id) => watch(input, plan, container, &id),
             Need::Wait(until) => plan.wake(until),
@@ -58,8 +60,15 @@ fn step(step: &Step, input: &Input, plan: &mut Plan, action: Action) -> bool {
     false
 }
 
-/// The containers whose turn has come.
-fn turn<'a>(input: &Input<'a>) -> Vec<(Role, &'a Container)> {
+/// The containers whose turn has come. That of ephemeral ones always has: they
+/// are for looking into pods that do not get on.
+fn turn<'a>(input: &Input<'a>) -> Vec<(Role, Cow<'a, Container>)> {
+    let added = spec::ephemeral_containers(input.pod).map(|(role, container)| (role, Cow::Owned(container)));
+    let declared = declared_turn(input).into_iter().map(|(role, container)| (role, Cow::Borrowed(container)));
+    declared.chain(added).collect()
+}
+
+fn declared_turn<'a>(input: &Input<'a>) -> Vec<(Role, &'a Container)> {
     let mut turn = Vec::new();
     let initialized = is_initialized(input);
     for (role, container) in spec::init_containers(input.pod) {
@@ -75,7 +84,7 @@ fn turn<'a>(input: &Input<'a>) -> Vec<(Role, &'a Container)> {
                     return turn;
                 }
             }
-            (Role::Init | Role::Main, _) => {
+            (Role::Init | Role::Main | Role::Ephemeral, _) => {
                 turn.push((role, container));
                 return turn;
             }

@@ -76,7 +76,7 @@ impl Case {
     pub fn running(&mut self, name: &str, attempt: u32) -> ContainerId {
         let id = self.observe(name, attempt, ContainerState::Running { started_at: UnixNanos(990_000_000_000) });
         let (_, container) = spec::container(&self.pod, name).expect("in the spec");
-        let probes = Probes::of(container, at(990));
+        let probes = Probes::of(&container, at(990));
         let memory = self.memory.container_mut(name);
         (memory.started, memory.probes) = (Some(id.clone()), probes);
         id
@@ -436,4 +436,19 @@ fn exits_known_only_from_the_api_count() {
     let exit = Exit { exit_code: 0, ..crate::memory::lost(0, at(900)) };
     case.memory.container_mut("main").exits.push(exit);
     assert_eq!(case.acts(), ["retire"]);
+}
+
+#[test]
+fn an_ephemeral_container_is_started_once_and_whatever_the_others_do() {
+    let mut case = Case::ready(json!({
+        "initContainers": [{"name": "stuck", "image": "img"}], "containers": [{"name": "main", "image": "img"}],
+        "ephemeralContainers": [{"name": "debugger", "image": "img", "targetContainerName": "main"}],
+    }));
+    case.running("stuck", 0);
+    assert_eq!(case.acts(), ["start debugger 0 in s0"]);
+    case.exited("debugger", 0, 1);
+    assert!(case.acts().is_empty(), "its end is an end");
+    case.delete(30);
+    case.running("debugger", 1);
+    assert_eq!(case.acts(), ["stop stuck 30s", "stop debugger 30s"]);
 }

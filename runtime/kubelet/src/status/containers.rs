@@ -50,7 +50,7 @@ impl Context<'_> {
             image_id: self.image_id(&memory, current, container),
             container_id: self.container_id(&now, &memory),
             ready,
-            started: Some(started),
+            started: (role != Role::Ephemeral).then_some(started),
             restart_count: i32::try_from(restart_count).unwrap_or(i32::MAX),
             last_state: Some(last_state.map(terminated).unwrap_or_default()),
             state: Some(state(&now)),
@@ -136,8 +136,7 @@ impl Context<'_> {
 
     fn old(&self, container: &Container) -> Option<&ContainerStatus> {
         let status = self.input.pod.status.as_ref()?;
-        let lists = [&status.init_container_statuses, &status.container_statuses];
-        lists.into_iter().flatten().flatten().find(|status| status.name == container.name)
+        super::lists(status).find(|status| status.name == container.name)
     }
 
     fn container_id(&self, now: &Now, memory: &ContainerMemory) -> Option<String> {

@@ -252,3 +252,21 @@ fn a_lost_sandbox_takes_the_address_away() {
     let status = case.status();
     assert_eq!((status.pod_ip, case.condition("PodReadyToStartContainers").as_str()), (None, "False"));
 }
+
+#[test]
+fn an_ephemeral_container_has_a_status_of_its_own_and_decides_nothing() {
+    let mut case = Case::ready(json!({
+        "containers": [{"name": "main", "image": "img"}],
+        "ephemeralContainers": [{"name": "debugger", "image": "img"}],
+    }));
+    case.running("main", 0);
+    case.exited("debugger", 0, 1);
+    let status = build(&case.input(), &[], "wasmtime://");
+    assert_eq!(status.phase.as_deref(), Some("Running"));
+    let all = status.ephemeral_container_statuses.expect("one");
+    let state = all[0].state.as_ref().and_then(|state| state.terminated.as_ref());
+    assert_eq!((all[0].name.as_str(), state.map(|state| state.exit_code)), ("debugger", Some(1)));
+    assert_eq!((all[0].ready, all[0].started), (false, None));
+    let ready = status.conditions.iter().flatten().find(|condition| condition.type_ == "Ready").expect("Ready");
+    assert_eq!(ready.status, "True");
+}
