@@ -164,3 +164,32 @@ fn taints_keep_pods_away_and_drive_them_out() {
     let still = server.ok(Tool::Wk, &["get", "events", "-o", "jsonpath={.items[*].reason}"]);
     assert!(still.contains("TaintManagerEviction"), "{still}");
 }
+
+#[test]
+fn a_lost_node_loses_its_pods_and_comes_back_clean() {
+    let server = three_nodes(&["--node-monitor-grace-period", "5s"]);
+    let brief = |taint| {
+        format!("{{key: node.kubernetes.io/{taint}, operator: Exists, effect: NoExecute, tolerationSeconds: 1}}")
+    };
+    deploy(&server, "web", 6, &format!("tolerations: [{}, {}]", brief("not-ready"), brief("unreachable")));
+    rolled_out(&server, "web");
+    assert!(placement(&server, "web").contains_key("node-2"));
+    assert_eq!(server.ok(Tool::Wk, &["node", "stop", "node-2"]), "node/node-2 stopped\n");
+    let ready = r#"jsonpath={.status.conditions[?(@.type=="Ready")].status}"#;
+    server.until(&["get", "node", "node-2", "-o", ready], "silent", |seen| seen == "Unknown");
+    let row = server.ok(Tool::Kubectl, &["get", "node", "node-2"]);
+    assert!(row.contains("NotReady"), "{row}");
+    let on_it = ["get", "pods", "-l", "app=web", "--field-selector", "spec.nodeName=node-2", "-o"];
+    let ending = [&on_it[..], &["jsonpath={range .items[*]}{.metadata.deletionTimestamp},{end}"]].concat();
+    server.until(&ending, "evicted", |seen| seen.split_terminator(',').all(|time| !time.is_empty()));
+    rolled_out(&server, "web");
+    // Back, it learns that its pods were given up, and takes new ones.
+    assert_eq!(server.ok(Tool::Wk, &["node", "start", "node-2"]), "node/node-2 started\n");
+    server.wait_for(Tool::Kubectl, "Ready", &["node/node-2"]);
+    server.until(&[&on_it[..], &["name"]].concat(), "clean", str::is_empty);
+    server.ok(Tool::Kubectl, &["scale", "deployment", "web", "--replicas=9"]);
+    rolled_out(&server, "web");
+    assert!(placement(&server, "web").contains_key("node-2"), "it takes pods again");
+    let unknown = server.fails(Tool::Wk, &["node", "stop", "node-9"]);
+    assert!(unknown.contains(r#"this server has no node "node-9""#), "{unknown}");
+}

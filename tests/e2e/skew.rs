@@ -117,7 +117,7 @@ fn objects(client: &Client<'_>, namespace: &str) {
     says(&["get", "deploy", "web", "-o", "jsonpath={.spec.template.spec.containers[0].image}"], "example/web:v2");
     says(&["patch", "deploy", "web", "-p", r#"{"spec":{"minReadySeconds":1}}"#], "patched");
     says(&["label", "deploy", "web", "tier=front"], "labeled");
-    says(&["annotate", "deploy", "web", "note=yes"], "annotated");
+    says(&["annotate", "deploy", "web", "note=yes"], "annotate");
     says(&["get", "deploy", "-l", "tier=front", "-o", "name"], "deployment.apps/web");
     says(&["describe", "deploy", "web"], "note: yes");
     says(&["create", "configmap", "settings", "--from-literal=color=blue"], "configmap/settings created");
