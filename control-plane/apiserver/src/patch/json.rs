@@ -3,14 +3,18 @@
 
 use super::{Error, object_body};
 use crate::schema::node::Node;
-use json_patch::PatchOperation;
+use json_patch::{PatchOperation, jsonptr::Pointer};
 use serde_json::Value;
 
 /// Operations allowed in one patch (upstream: `maxJSONPatchOperations`).
 const OPERATIONS_MAX: usize = 10_000;
-/// What copies may add up to, in values: a patch of copies doubles an object
-/// with every operation.
-const COPIED_VALUES_MAX: usize = 1_000_000;
+/// What copies and moves may add up to, in values: a patch of copies doubles an
+/// object with every operation.
+const CARRIED_VALUES_MAX: usize = 1_000_000;
+/// Levels of an object that an operation may reach or make. What is read from a
+/// client or the store has fewer than 128 (`serde_json`'s bound); operations that
+/// nest what others have nested could make thousands, which no stack holds.
+const DEPTH_MAX: usize = 120;
 
 /// Applies a JSON patch.
 ///
@@ -36,30 +40,61 @@ pub fn json_patch(object: &Value, body: &[u8]) -> Result<Value, Error> {
         return Err(Error::TooLarge(text));
     }
     let mut patched = object.clone();
-    let mut copied = 0;
+    let mut carried = 0;
     for operation in operations {
         let operation: PatchOperation = serde_json::from_value(operation.into_value()).map_err(unprocessable)?;
-        if let PatchOperation::Copy(copy) = &operation {
-            copied += copy.from.resolve(&patched).map_or(0, count_values);
+        let size = added(&operation, &patched);
+        if matches!(operation, PatchOperation::Copy(_) | PatchOperation::Move(_)) {
+            carried += size.values;
         }
-        if copied > COPIED_VALUES_MAX {
+        if carried > CARRIED_VALUES_MAX {
             return Err(Error::Unprocessable("the copies of the patch are too large".to_owned()));
+        }
+        if operation.path().count() + size.depth > DEPTH_MAX {
+            return Err(Error::Unprocessable("the patched object is nested too deeply".to_owned()));
         }
         json_patch::patch(&mut patched, &[operation]).map_err(unprocessable)?;
     }
     Ok(patched)
 }
 
-fn unprocessable(error: impl std::fmt::Display) -> Error {
-    Error::Unprocessable(error.to_string())
+/// How much an operation puts at its path.
+fn added(operation: &PatchOperation, object: &Value) -> Size {
+    let there = |from: &Pointer| from.resolve(object).map(Size::of).unwrap_or_default();
+    match operation {
+        PatchOperation::Add(add) => Size::of(&add.value),
+        PatchOperation::Replace(replace) => Size::of(&replace.value),
+        PatchOperation::Move(step) => there(&step.from),
+        PatchOperation::Copy(copy) => there(&copy.from),
+        PatchOperation::Remove(_) | PatchOperation::Test(_) => Size::default(),
+    }
 }
 
-fn count_values(value: &Value) -> usize {
-    1 + match value {
-        Value::Array(elements) => elements.iter().map(count_values).sum::<usize>(),
-        Value::Object(fields) => fields.values().map(count_values).sum::<usize>(),
-        _ => 0,
+/// How many values a value is made of, and in how many levels.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    values: usize,
+    depth: usize,
+}
+
+impl Size {
+    /// Recursive: no value here has more levels than [`DEPTH_MAX`] or what was read.
+    fn of(value: &Value) -> Self {
+        let within = match value {
+            Value::Array(elements) => elements.iter().map(Self::of).fold(Self::default(), Self::beside),
+            Value::Object(fields) => fields.values().map(Self::of).fold(Self::default(), Self::beside),
+            _ => return Self { values: 1, depth: 0 },
+        };
+        Self { values: within.values + 1, depth: within.depth + 1 }
     }
+
+    fn beside(self, other: Self) -> Self {
+        Self { values: self.values + other.values, depth: self.depth.max(other.depth) }
+    }
+}
+
+fn unprocessable(error: impl std::fmt::Display) -> Error {
+    Error::Unprocessable(error.to_string())
 }
 
 /// Applies a JSON merge patch.
@@ -114,6 +149,28 @@ mod tests {
             (0..40).map(|n| json!({"op": "copy", "from": "", "path": format!("/{n}")})).collect();
         let error = json_patch(&json!({"b": 1}), Value::from(doubling).to_string().as_bytes()).unwrap_err();
         assert!(matches!(error, Error::Unprocessable(_)));
+    }
+
+    #[test]
+    fn nesting_is_bounded_however_it_is_made() {
+        let refused = |operations: Vec<Value>| {
+            let error = json_patch(&json!({"a": {}}), Value::from(operations).to_string().as_bytes());
+            let text = "the patched object is nested too deeply".to_owned();
+            assert_eq!(error, Err(Error::Unprocessable(text)));
+        };
+        refused((1..200).map(|n| json!({"op": "add", "path": "/a".repeat(n), "value": {}})).collect());
+        let names = || (0..200).map(|n| (format!("/x{n}"), format!("/x{}", n + 1)));
+        let wrap = |op: &'static str| {
+            let steps = names().flat_map(move |(old, new)| {
+                [
+                    json!({"op": "add", "path": new, "value": {}}),
+                    json!({"op": op, "from": old, "path": format!("{new}/y")}),
+                ]
+            });
+            std::iter::once(json!({"op": "move", "from": "/a", "path": "/x0"})).chain(steps).collect()
+        };
+        refused(wrap("move"));
+        refused(wrap("copy"));
     }
 
     #[test]
