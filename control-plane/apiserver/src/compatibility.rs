@@ -95,6 +95,7 @@ const CONTROLLER_SET: &str = include_str!("../../controllers/src/set.rs");
 /// Each admission plugin names its upstream in the head of its file.
 const ADMISSION: &[&str] = &[
     include_str!("admission/namespace_lifecycle.rs"),
+    include_str!("admission/node_restriction.rs"),
     include_str!("admission/node_taints.rs"),
     include_str!("admission/priority.rs"),
     include_str!("admission/runtime_class.rs"),
@@ -123,7 +124,7 @@ const FEATURES: &str = "
 | Discovery | the list form, the aggregated form (`v2`, `v2beta1`), OpenAPI v2 and v3 |
 | Streams | `exec`, `attach`, `port-forward`, `log -f`, proxies to pods, services and nodes; WebSocket (`v1`, `v4` and `v5.channel.k8s.io`) and SPDY/3.1 |
 | Identity | client certificates, tokens of service accounts (bound to pods, nodes and secrets, with audiences), impersonation; who is nobody is `system:anonymous` |
-| Authorization | everything for `system:masters`, fixed rules for nodes, RBAC for everybody else, with upstream's first roles and its checks against escalation |
+| Authorization | everything for `system:masters`, fixed rules for nodes, which write only what is their own, RBAC for everybody else, with upstream's first roles and its checks against escalation |
 ";
 
 /// What was done by hand with which kubectl, for what a unit test cannot try.

@@ -16,12 +16,14 @@ use std::sync::Arc;
 use wk_platform::{Entropy, UserInfo};
 
 mod namespace_lifecycle;
+mod node_restriction;
 mod node_taints;
 mod priority;
 mod runtime_class;
 mod service_account;
 mod toleration_seconds;
 
+pub use node_restriction::{admit_eviction, admit_token};
 pub use service_account::{API_ACCESS_PREFIX, mount_token};
 
 /// What a request wants to do.
@@ -115,6 +117,7 @@ pub async fn admit(
     entropy: &Entropy,
 ) -> Result<(), Refusal> {
     namespace_lifecycle::admit(request, lookup).await?;
+    node_restriction::admit(request, object, old)?;
     if !request.subresource.is_empty() || !request.resource.group.is_empty() {
         return Ok(());
     }
@@ -139,8 +142,9 @@ pub async fn admit(
 ///
 /// # Errors
 /// [`Refusal`].
-pub fn admit_delete(request: &AdmissionRequest<'_>) -> Result<(), Refusal> {
-    namespace_lifecycle::admit_delete(request)
+pub async fn admit_delete(request: &AdmissionRequest<'_>, lookup: &dyn Lookup) -> Result<(), Refusal> {
+    namespace_lifecycle::admit_delete(request)?;
+    node_restriction::admit_delete(request, lookup).await
 }
 
 #[cfg(test)]

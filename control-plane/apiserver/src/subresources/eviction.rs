@@ -3,11 +3,12 @@
 
 use super::budget;
 use crate::{
+    admission,
     http::{body, reply::Reply, status::ApiError},
     object,
     storage::Update,
     verbs::{
-        Call,
+        Call, admit,
         delete::delete_object,
         metadata,
         options::{DeleteOptions, WriteOptions},
@@ -38,6 +39,7 @@ pub async fn create(call: &Call, body: Bytes) -> Result<Reply, ApiError> {
     };
     delete.dry_run |= options.dry_run;
     let pod = call.server.storage.get(call.row, call.namespace(), &call.info.name).await?.decode(call.row)?;
+    admission::admit_eviction(&call.user, &pod).map_err(|refusal| admit::refused(call, &call.info.name, refusal))?;
     budget::take(call, &pod, delete.dry_run).await?;
     if !delete.dry_run {
         let now = call.server.clock.now_seconds();

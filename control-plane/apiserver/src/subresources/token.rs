@@ -2,6 +2,7 @@
 //! `registry/core/serviceaccount/storage.TokenREST`).
 
 use crate::{
+    admission,
     http::{
         body::{self, Expected},
         reply::Reply,
@@ -15,7 +16,7 @@ use crate::{
     },
     schema::FieldError,
     service_account_tokens::{Claims, ISSUER},
-    verbs::{Call, metadata, options::WriteOptions},
+    verbs::{Call, admit, metadata, options::WriteOptions},
 };
 use bytes::Bytes;
 use http::StatusCode;
@@ -46,6 +47,9 @@ pub async fn create(call: &Call, body: Bytes) -> Result<Reply, ApiError> {
     let seconds = seconds(&request)?;
     let account = call.server.storage.get(call.row, call.namespace(), &call.info.name).await?.decode(call.row)?;
     let bound = bound(call, &request, &account).await?;
+    let (reference, first) = (&request["spec"]["boundObjectRef"], bound.first().map(|(_, object)| object));
+    admission::admit_token(&call.user, reference, first)
+        .map_err(|refusal| admit::refused(call, &call.info.name, refusal))?;
     object::map_mut(&mut request, "spec").insert("expirationSeconds".to_owned(), seconds.into());
     let now = call.server.clock.now_seconds();
     let (definition, version) = (EXPECTED.definition, "authentication.k8s.io/v1");

@@ -289,3 +289,87 @@ async fn every_cluster_has_the_roles_and_a_second_start_writes_nothing() {
     crate::bootstrap::run(server, "10.96.0.0/16".parse().expect("a network")).await.expect("runs");
     assert_eq!(server.storage.store().revision(), before);
 }
+
+#[tokio::test]
+async fn a_node_writes_only_what_is_its_own() {
+    let cluster = Cluster::start().await;
+    cluster.make("/api/v1/namespaces/default/serviceaccounts", json!({"metadata": {"name": "default"}})).await;
+    for node in ["n1", "n2"] {
+        cluster.make("/api/v1/nodes", json!({"metadata": {"name": node}})).await;
+        let spec = json!({"nodeName": node, "containers": [{"name": "c", "image": "i:v1"}]});
+        cluster.make(PODS, json!({"metadata": {"name": format!("on-{node}")}, "spec": spec})).await;
+    }
+    let send = async |method: &str, path: &str, body: Value| {
+        let media = if method == "PATCH" { MERGE } else { JSON };
+        let (code, answer) = cluster.send_as(UserInfo::node("n1"), method, path, media, body).await;
+        (code, message(&answer).to_owned())
+    };
+    let status = json!({"status": {"phase": "Running"}});
+    assert_eq!(send("PATCH", &format!("{PODS}/on-n1/status"), status.clone()).await.0, 200);
+    let refused = |target: &str, why: &str| (403, format!("{target} is forbidden: {why}"));
+    assert_eq!(
+        send("PATCH", &format!("{PODS}/on-n2/status"), status).await,
+        refused(r#"pods "on-n2""#, r#"node "n1" can only update pod status for pods with spec.nodeName set to itself"#)
+    );
+    let label = json!({"metadata": {"labels": {"app": "stolen"}}});
+    assert_eq!(
+        send("PATCH", &format!("{PODS}/on-n1/status"), label).await,
+        refused(r#"pods "on-n1""#, r#"node "n1" cannot update labels through pod status"#)
+    );
+    assert_eq!(
+        send("DELETE", &format!("{PODS}/on-n2"), Value::Null).await,
+        refused(r#"pods "on-n2""#, r#"node "n1" can only delete pods with spec.nodeName set to itself"#)
+    );
+    let eviction = json!({"metadata": {"name": "on-n2"}});
+    let why = "node n1 can only evict pods with spec.nodeName set to itself";
+    assert_eq!(send("POST", &format!("{PODS}/on-n2/eviction"), eviction).await, refused(r#"pods "on-n2""#, why));
+    let pod = json!({"metadata": {"name": "x"}, "spec": {"containers": [{"name": "c", "image": "i:v1"}]}});
+    let why = r#"pod does not have "kubernetes.io/config.mirror" annotation, node "n1" can only create mirror pods"#;
+    assert_eq!(send("POST", PODS, pod).await, refused(r#"pods "x""#, why));
+    for (body, why) in [
+        (
+            json!({"spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]}}),
+            r#"node "n1" is not allowed to modify taints"#,
+        ),
+        (
+            json!({"metadata": {"labels": {"node-restriction.kubernetes.io/a": "b"}}}),
+            "is not allowed to modify labels: node-restriction.kubernetes.io/a",
+        ),
+    ] {
+        assert_eq!(send("PATCH", "/api/v1/nodes/n1", body).await, refused(r#"nodes "n1""#, why));
+    }
+    // A body may name another than the path.
+    assert_eq!(
+        send("POST", "/api/v1/nodes", json!({"metadata": {"name": "n3"}})).await,
+        refused(r#"nodes "n3""#, r#"node "n1" is not allowed to modify node "n3""#)
+    );
+    let lease = json!({"metadata": {"name": "n2"}});
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+    let why = "can only access node lease with the same name as the requesting node";
+    assert_eq!(send("POST", leases, lease).await, refused(r#"leases.coordination.k8s.io "n2""#, why));
+    assert_eq!(send("POST", leases, json!({"metadata": {"name": "n1"}})).await.0, 201);
+}
+
+#[tokio::test]
+async fn a_node_gets_tokens_for_its_own_pods_only() {
+    let cluster = Cluster::start().await;
+    cluster.make("/api/v1/namespaces/default/serviceaccounts", json!({"metadata": {"name": "default"}})).await;
+    let mut uids = Vec::new();
+    for node in ["n1", "n2"] {
+        let spec = json!({"nodeName": node, "containers": [{"name": "c", "image": "i:v1"}]});
+        let pod = cluster.make(PODS, json!({"metadata": {"name": format!("on-{node}")}, "spec": spec})).await;
+        uids.push(pod["metadata"]["uid"].clone());
+    }
+    let ask = async |bound: Value| {
+        let path = "/api/v1/namespaces/default/serviceaccounts/default/token";
+        let (code, answer) = cluster.send_as(UserInfo::node("n1"), "POST", path, JSON, json!({"spec": bound})).await;
+        (code, message(&answer).trim_start_matches(r#"serviceaccounts "default" is forbidden: "#).to_owned())
+    };
+    let pod = |name: &str, uid: &Value| json!({"boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": name, "uid": uid}});
+    assert_eq!(ask(pod("on-n1", &uids[0])).await.0, 201);
+    assert_eq!(ask(json!({})).await, (403, "node requested token not bound to a pod".to_owned()));
+    let anonymous = json!({"boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "on-n1"}});
+    assert_eq!(ask(anonymous).await, (403, "node requested token with a pod binding without a uid".to_owned()));
+    let elsewhere = "node requested token bound to a pod scheduled on a different node".to_owned();
+    assert_eq!(ask(pod("on-n2", &uids[1])).await, (403, elsewhere));
+}

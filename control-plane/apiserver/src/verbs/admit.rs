@@ -68,11 +68,13 @@ pub async fn admit(call: &Call, object: &mut Value, old: Option<&Value>) -> Resu
 ///
 /// # Errors
 /// 403.
-pub fn admit_delete(call: &Call, name: &str) -> Result<(), ApiError> {
-    admission::admit_delete(&request(call, Operation::Delete, name)).map_err(|refusal| refused(call, name, refusal))
+pub async fn admit_delete(call: &Call, name: &str) -> Result<(), ApiError> {
+    let (request, lookup) = (request(call, Operation::Delete, name), CacheLookup(&call.server));
+    admission::admit_delete(&request, &lookup).await.map_err(|refusal| refused(call, name, refusal))
 }
 
-fn refused(call: &Call, name: &str, refusal: Refusal) -> ApiError {
+/// A refusal as the error of a request about `name`.
+pub fn refused(call: &Call, name: &str, refusal: Refusal) -> ApiError {
     match refusal {
         Refusal::Forbidden { message, cause } => {
             let target = Target::object(call.row, name);

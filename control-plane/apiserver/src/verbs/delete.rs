@@ -113,7 +113,7 @@ pub async fn delete_object(call: &Call, name: &str, options: &DeleteOptions) -> 
 }
 
 async fn delete_in(call: &Call, namespace: &str, name: &str, options: &DeleteOptions) -> Result<Deleted, ApiError> {
-    admit::admit_delete(call, name)?;
+    admit::admit_delete(call, name).await?;
     let (row, now) = (call.row, call.server.clock.now_seconds());
     let mut gone = false;
     let mark = |old: Value| {
