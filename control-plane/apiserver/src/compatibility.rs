@@ -24,10 +24,12 @@ const BEHAVIOUR: &[(&str, Behaviour)] = &[
     ("configmaps", Record("mounted and read by the kubelet")),
     ("endpoints", Record("written by endpoints-controller")),
     ("events", Record("written by every component")),
+    ("limitranges", Acts("LimitRanger")),
     ("namespaces", Acts("namespace-controller, NamespaceLifecycle")),
     ("nodes", Acts("kubelet, node-lifecycle-controller, node-ipam-controller, taint-eviction-controller")),
     ("pods", Acts("scheduler, kubelet, pod-garbage-collector-controller")),
     ("podtemplates", StoredOnly),
+    ("resourcequotas", Acts("ResourceQuota, resourcequota-controller (in the API server)")),
     ("secrets", Record("mounted and read by the kubelet")),
     ("serviceaccounts", Acts("serviceaccount-controller, tokens")),
     ("services", Acts("service proxy, DNS, endpoints-controller, endpointslice-controller")),
@@ -66,11 +68,9 @@ const BEHAVIOUR: &[(&str, Behaviour)] = &[
 /// the registry would have it.
 const NOT_SERVED: &[(&str, &str)] = &[
     ("componentstatuses", "deprecated"),
-    ("limitranges", ""),
     ("persistentvolumeclaims", "and the volumes that come from them"),
     ("persistentvolumes", ""),
     ("replicationcontrollers", "use ReplicaSets"),
-    ("resourcequotas", ""),
     ("apiservices.apiregistration.k8s.io", "no aggregation"),
     ("customresourcedefinitions.apiextensions.k8s.io", "no custom resources"),
     ("mutatingwebhookconfigurations.admissionregistration.k8s.io", "no webhooks"),
@@ -94,6 +94,7 @@ const CONTROLLER_SET: &str = include_str!("../../controllers/src/set.rs");
 
 /// Each admission plugin names its upstream in the head of its file.
 const ADMISSION: &[&str] = &[
+    include_str!("admission/limit_ranger.rs"),
     include_str!("admission/namespace_lifecycle.rs"),
     include_str!("admission/node_restriction.rs"),
     include_str!("admission/node_taints.rs"),
@@ -101,6 +102,7 @@ const ADMISSION: &[&str] = &[
     include_str!("admission/runtime_class.rs"),
     include_str!("admission/service_account.rs"),
     include_str!("admission/toleration_seconds.rs"),
+    include_str!("quota.rs"),
 ];
 
 const HEAD: &str = "# Compatibility

@@ -12,7 +12,8 @@
 //!
 //! Reading order: [`object`], [`schema`], [`registry`], [`patch`], then the path
 //! of a request: [`http`], [`authorization`], [`verbs`], [`storage`], [`cache`],
-//! [`subresources`], `reviews`, [`node_connector`], [`discovery`]. Beside requests: `expiry`.
+//! [`subresources`], `reviews`, [`node_connector`], [`discovery`]. Beside requests: `expiry`,
+//! `quota`.
 #![forbid(unsafe_code)]
 
 pub mod admission;
@@ -29,6 +30,7 @@ pub mod openapi;
 pub mod patch;
 pub mod pki;
 pub mod protobuf;
+mod quota;
 pub mod registry;
 mod reviews;
 pub mod schema;
@@ -88,6 +90,8 @@ pub struct Server {
     pub tokens: TokenAuthority,
     /// The way to the kubelets.
     pub nodes: Arc<Nodes>,
+    /// Claims of quotas that are under way.
+    quotas: quota::Pending,
     /// Request counts.
     pub metrics: Metrics,
     /// For timestamps.
@@ -122,6 +126,7 @@ impl ApiServer {
             caches: Caches::start(store, &tasks),
             allocators: Allocators::new(service_cidr, node_ports, entropy.clone()),
             nodes: Arc::default(),
+            quotas: quota::Pending::default(),
             metrics: Metrics::default(),
             clock,
             entropy,
@@ -132,6 +137,11 @@ impl ApiServer {
         let expiry = expiry::run(server.storage.store().clone(), server.clock.clone());
         server.tasks.spawn("event expiry", OnError::StopGroup, async move {
             expiry.await;
+            Ok::<_, Infallible>(())
+        });
+        let counting = quota::run(server.clone());
+        server.tasks.spawn("resource quotas", OnError::StopGroup, async move {
+            counting.await;
             Ok::<_, Infallible>(())
         });
         Ok(Self { server })

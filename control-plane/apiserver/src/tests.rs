@@ -1,6 +1,7 @@
 //! The server as its clients see it, over the memory store, in process.
 
 mod access;
+mod bounds;
 
 use crate::{ApiServer, Config};
 use futures::{StreamExt, TryStreamExt};

@@ -15,6 +15,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use wk_platform::{Entropy, UserInfo};
 
+mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
 mod node_taints;
@@ -122,7 +123,9 @@ pub async fn admit(
         return Ok(());
     }
     match (request.resource.plural, request.operation) {
+        ("persistentvolumeclaims", _) => limit_ranger::admit_claim(object, request.namespace, lookup).await?,
         ("pods", Operation::Create) => {
+            limit_ranger::admit_pod(object, request.namespace, lookup).await?;
             service_account::admit(request, object, lookup, entropy).await?;
             priority::admit_create(object, lookup).await?;
             toleration_seconds::admit(object);

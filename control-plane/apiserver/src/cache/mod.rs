@@ -119,6 +119,11 @@ impl Caches {
         }
     }
 
+    /// Tells whenever something was committed.
+    pub fn changes(&self) -> watch::Receiver<Revision> {
+        self.shared.progress.subscribe()
+    }
+
     /// Every cache has seen every commit up to here.
     pub fn progress(&self) -> Revision {
         *self.shared.progress.borrow()

@@ -163,6 +163,27 @@ fn binary_nanos(whole: &str, fraction: &str, exponent: u32) -> Option<i128> {
 }
 
 impl Quantity {
+    /// Nothing.
+    pub const ZERO: Self = Self { nanos: 0, style: Style::Decimal };
+
+    /// So many whole units.
+    pub fn whole(units: u32) -> Self {
+        Self { nanos: i128::from(units) * NANOS_PER_UNIT, style: Style::Decimal }
+    }
+
+    /// The sum, written as the first of the two that is anything.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let style = if self.nanos == 0 { other.style } else { self.style };
+        Self { nanos: self.nanos.saturating_add(other.nanos), style }
+    }
+
+    /// The difference, written likewise.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        self.plus(Self { nanos: -other.nanos, ..other })
+    }
+
     /// The amount in billionths.
     pub fn nanos(&self) -> i128 {
         self.nanos

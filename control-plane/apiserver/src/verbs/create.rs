@@ -8,7 +8,7 @@ use crate::{
         reply::Reply,
         status::{ApiError, Target},
     },
-    object,
+    object, quota,
     registry::Part,
     storage::Encoded,
 };
@@ -67,6 +67,7 @@ pub async fn create_object(
     }
     warnings.extend(call.row.strategy.warnings(&object));
     let claims = call.server.allocators.claim(call.row, &mut object, None)?;
+    let _claimed = quota::claim(call, &object, None, options.dry_run).await?;
     if options.dry_run {
         return Ok(Encoded::unstored(&object)); // the claims are given back
     }

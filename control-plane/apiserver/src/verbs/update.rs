@@ -16,6 +16,7 @@ use crate::{
     },
     object,
     patch::managed_fields,
+    quota,
     registry::{Part, metadata as rules},
     schema::Decoded,
     storage::{self, Done, Encoded, Update, Updated, Written},
@@ -93,6 +94,7 @@ pub async fn update_object(
         let Decoded { object: new, warnings: said } = edit(&old)?;
         let mut new = finished(call, new, &old, options, managed).await?;
         let claims = call.server.allocators.claim(row, &mut new, Some(&old))?;
+        let _claimed = quota::claim(call, &new, Some(&old), options.dry_run).await?;
         let warned = row.strategy.warnings(&new);
         match storage.write(row, &entry, decision(new, &old, options)).await? {
             Written::Done(updated) => {

@@ -14,6 +14,7 @@ pub mod defaults;
 mod env;
 pub mod printer;
 mod probes;
+pub mod requests;
 pub mod resources;
 pub mod scheduling;
 pub(in crate::registry) mod update;

@@ -77,7 +77,8 @@ fn is_huge_pages(name: &str) -> bool {
     name.starts_with("hugepages-")
 }
 
-fn parse(amount: &Value) -> Option<Quantity> {
+/// The amount that a value says, if it is one.
+pub(crate) fn parse(amount: &Value) -> Option<Quantity> {
     amount.as_str().and_then(|text| text.parse().ok())
 }
 
