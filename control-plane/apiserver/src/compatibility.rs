@@ -27,6 +27,8 @@ const BEHAVIOUR: &[(&str, Behaviour)] = &[
     ("limitranges", Acts("LimitRanger")),
     ("namespaces", Acts("namespace-controller, NamespaceLifecycle")),
     ("nodes", Acts("kubelet, node-lifecycle-controller, node-ipam-controller, taint-eviction-controller")),
+    ("persistentvolumeclaims", StoredOnly),
+    ("persistentvolumes", StoredOnly),
     ("pods", Acts("scheduler, kubelet, pod-garbage-collector-controller")),
     ("podtemplates", StoredOnly),
     ("resourcequotas", Acts("ResourceQuota, resourcequota-controller (in the API server)")),
@@ -44,6 +46,7 @@ const BEHAVIOUR: &[(&str, Behaviour)] = &[
     ("selfsubjectaccessreviews.authorization.k8s.io", Answered("`kubectl auth can-i`")),
     ("selfsubjectrulesreviews.authorization.k8s.io", Answered("`kubectl auth can-i --list`")),
     ("subjectaccessreviews.authorization.k8s.io", Answered("")),
+    ("horizontalpodautoscalers.autoscaling", StoredOnly),
     ("cronjobs.batch", Acts("cronjob-controller")),
     (
         "jobs.batch",
@@ -68,8 +71,6 @@ const BEHAVIOUR: &[(&str, Behaviour)] = &[
 /// the registry would have it.
 const NOT_SERVED: &[(&str, &str)] = &[
     ("componentstatuses", "deprecated"),
-    ("persistentvolumeclaims", "and the volumes that come from them"),
-    ("persistentvolumes", ""),
     ("replicationcontrollers", "use ReplicaSets"),
     ("apiservices.apiregistration.k8s.io", "no aggregation"),
     ("customresourcedefinitions.apiextensions.k8s.io", "no custom resources"),
@@ -77,7 +78,6 @@ const NOT_SERVED: &[(&str, &str)] = &[
     ("validatingwebhookconfigurations.admissionregistration.k8s.io", "no webhooks"),
     ("validatingadmissionpolicies.admissionregistration.k8s.io", "no CEL"),
     ("validatingadmissionpolicybindings.admissionregistration.k8s.io", "no CEL"),
-    ("horizontalpodautoscalers.autoscaling", ""),
     ("certificatesigningrequests.certificates.k8s.io", ""),
     ("events.events.k8s.io", "the core group's events are served"),
     ("flowschemas.flowcontrol.apiserver.k8s.io", ""),

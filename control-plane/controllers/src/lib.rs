@@ -26,6 +26,7 @@
 //! | [`mod@stateful_set`] | StatefulSets, pods, ControllerRevisions | pods, ControllerRevisions, StatefulSet status |
 //! | [`mod@taint_eviction`] | nodes, pods | pod deletions |
 //! | [`mod@ttl_after_finished`] | Jobs | Job deletions |
+//! | [`mod@volume_protection`] | PersistentVolumeClaims, pods, PersistentVolumes | their finalizers |
 //!
 //! Reading order: `runner`, `replica_set`, `deployment`, the rest in any order.
 //!
@@ -64,6 +65,7 @@ mod set;
 mod stateful_set;
 mod taint_eviction;
 mod ttl_after_finished;
+mod volume_protection;
 
 pub use runner::Error;
 pub use set::{ControllerSet, UnknownController};
@@ -112,6 +114,8 @@ pub fn run(config: Config, tasks: TaskGroup) {
         ("garbage-collector-controller", garbage_collector::register),
         ("job-controller", job::register),
         ("namespace-controller", namespace::register),
+        ("persistentvolume-protection-controller", volume_protection::register_volumes),
+        ("persistentvolumeclaim-protection-controller", volume_protection::register_claims),
         ("pod-garbage-collector-controller", pod_gc::register),
         ("replicaset-controller", replica_set::register),
         ("serviceaccount-controller", service_account::register),

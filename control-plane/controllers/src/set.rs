@@ -16,6 +16,8 @@ const KNOWN: &[(&str, &[&str])] = &[
     ("namespace-controller", &["namespace"]),
     ("node-ipam-controller", &["node-ipam", "nodeipam"]),
     ("node-lifecycle-controller", &["node-lifecycle", "nodelifecycle"]),
+    ("persistentvolume-protection-controller", &["persistentvolume-protection", "pv-protection"]),
+    ("persistentvolumeclaim-protection-controller", &["persistentvolumeclaim-protection", "pvc-protection"]),
     ("pod-garbage-collector-controller", &["pod-garbage-collector", "pod-gc", "podgc"]),
     ("replicaset-controller", &["replicaset"]),
     ("root-ca-certificate-publisher-controller", &["root-ca-certificate-publisher", "root-ca-cert-publisher"]),

@@ -116,7 +116,7 @@ impl Controller {
             for pod in step.create.drain(..) {
                 let (pod, set_name) = (pod.name_any(), set.name_any());
                 let message = format!(
-                    "create Claims Pod {pod} in StatefulSet {set_name} failed error: this cluster serves no PersistentVolumeClaims"
+                    "create Claims Pod {pod} in StatefulSet {set_name} failed error: this cluster makes no volumes for PersistentVolumeClaims"
                 );
                 self.recorder.record(&**set, EventType::Warning, "FailedCreate", message);
             }

@@ -263,6 +263,7 @@ pub fn keep_other_part(new: &mut Value, old: &Value, part: Part) {
 }
 
 pub mod apps;
+pub mod autoscaling;
 pub mod batch;
 pub mod check;
 pub mod coordination;
@@ -291,6 +292,8 @@ pub fn all() -> &'static [Resource] {
         core::limit_range::RESOURCE,
         core::namespace::RESOURCE,
         core::node::RESOURCE,
+        core::persistent_volume_claim::RESOURCE,
+        core::persistent_volume::RESOURCE,
         core::pod::RESOURCE,
         core::pod_template::RESOURCE,
         core::resource_quota::RESOURCE,
@@ -308,6 +311,7 @@ pub fn all() -> &'static [Resource] {
         reviews::SELF_SUBJECT_ACCESS_REVIEW,
         reviews::SELF_SUBJECT_RULES_REVIEW,
         reviews::SUBJECT_ACCESS_REVIEW,
+        autoscaling::horizontal_pod_autoscaler::RESOURCE,
         batch::cron_job::RESOURCE,
         batch::job::RESOURCE,
         networking::ingress_class::RESOURCE,

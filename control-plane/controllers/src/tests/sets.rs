@@ -152,7 +152,7 @@ async fn a_stateful_set_that_wants_storage_is_told_and_gets_nothing() {
     set["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}, "spec": {}}]);
     api.create(STATEFUL_SETS, "default", set);
     api.until("an event", |api| !messages(api, "FailedCreate").is_empty()).await;
-    assert!(messages(&api, "FailedCreate")[0].contains("serves no PersistentVolumeClaims"));
+    assert!(messages(&api, "FailedCreate")[0].contains("makes no volumes for PersistentVolumeClaims"));
     assert!(pod_names(&api).is_empty());
 }
 

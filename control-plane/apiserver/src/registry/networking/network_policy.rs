@@ -70,6 +70,14 @@ impl Strategy for NetworkPolicy {
         errors
     }
 
+    /// Who writes a rule believes that it holds, and here it does not.
+    fn warnings(&self, _object: &Value) -> Vec<String> {
+        vec![
+            "NetworkPolicies are stored, but nothing in this cluster enforces them: every pod reaches every other"
+                .to_owned(),
+        ]
+    }
+
     fn columns(&self) -> &'static [Column] {
         const { &[NAME, table::text("Pod-Selector", "The pods that it is about."), AGE] }
     }
