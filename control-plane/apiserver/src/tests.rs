@@ -2,6 +2,7 @@
 
 mod access;
 mod bounds;
+mod hostile;
 
 use crate::{ApiServer, Config};
 use futures::{StreamExt, TryStreamExt};
