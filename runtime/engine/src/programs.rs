@@ -7,8 +7,10 @@
 //! Machine code is trusted when it is loaded, so it is loaded only from files
 //! that this module wrote: 0600 in a directory of 0700, replaced as a whole,
 //! under a name that holds the digest of the source and the hash of everything
-//! in the engine that the code depends on. One [`Programs`] serves all nodes of
-//! a process: it holds the process's one `wasmtime::Engine`.
+//! in the engine that the code depends on. A disk can change what was written:
+//! beside each file is the digest of the code, and code that does not match is
+//! made anew, since to run it would be to run anything. One [`Programs`] serves
+//! all nodes of a process: it holds the process's one `wasmtime::Engine`.
 
 use crate::{
     epoch::Ticker,
@@ -130,10 +132,13 @@ impl Programs {
     /// Forgets an image that was removed, in memory and on disk.
     pub(crate) fn forget(&self, digest: &ImageDigest) {
         self.loaded.lock().remove(digest);
-        if let Err(error) = fs::remove_file(self.cached(digest))
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            warn!(image = %digest, %error, "could not remove compiled code");
+        let cached = self.cached(digest);
+        for path in [sum_path(&cached), cached] {
+            if let Err(error) = fs::remove_file(path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                warn!(image = %digest, %error, "could not remove compiled code");
+            }
         }
     }
 
@@ -147,8 +152,8 @@ impl Programs {
             let bytes =
                 fs::read(&blob).map_err(|error| Error::Internal(format!("read image {}: {error}", blob.display())))?;
             if ImageDigest::of(&bytes) != record.digest {
-                let name = name_of(record);
-                return Err(Error::InvalidArgument(format!("image {name} is damaged on disk; load it again")));
+                let (name, blob) = (name_of(record), blob.display());
+                return Err(Error::InvalidArgument(format!("image {name} is damaged on disk ({blob}); load it again")));
             }
             Ok(bytes.into())
         })?;
@@ -189,7 +194,10 @@ impl Programs {
         })?;
         let code = code.map_err(|error| unusable(&error))?;
         info!(image = %digest, elapsed = ?started.elapsed(), "compiled image");
-        write_private(&cached, &code).map_err(internal("keep compiled code"))?;
+        // In this order: code without its sum is not run, a sum without code harms nobody.
+        let keeping = write_private(&sum_path(&cached), ImageDigest::of(&code).as_str().as_bytes())
+            .and_then(|()| write_private(&cached, &code));
+        keeping.map_err(internal("keep compiled code"))?;
         self.deserialize(&cached, kind).map_err(internal("load compiled code"))
     }
 
@@ -197,7 +205,7 @@ impl Programs {
         if !path.exists() {
             return None;
         }
-        let code = self.deserialize(path, kind);
+        let code = check_sum(path).map_err(wasmtime::Error::from).and_then(|()| self.deserialize(path, kind));
         code.inspect_err(|error| warn!(path = %path.display(), %error, "compiled code was unusable and is made anew"))
             .ok()
     }
@@ -206,7 +214,8 @@ impl Programs {
     fn deserialize(&self, path: &Path, kind: WasmKind) -> wasmtime::Result<Code> {
         match kind {
             // SAFETY: the file was written by `write_private` from what this very
-            // engine's compiler made, in a directory that only we may write.
+            // engine's compiler made, in a directory that only we may write, and
+            // has not changed since.
             // JUSTIFICATION: compiling at each start would cost seconds.
             WasmKind::Component => unsafe { Component::deserialize_file(&self.engine, path) }.map(Code::Component),
             // SAFETY: as above.
@@ -281,6 +290,20 @@ fn give_way() {
     // SAFETY: the call only changes the priority of the calling thread.
     // JUSTIFICATION: std has no thread priorities.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, COMPILER_NICENESS) };
+}
+
+/// Where the digest of compiled code is kept.
+fn sum_path(cached: &Path) -> PathBuf {
+    cached.with_extension("sha256")
+}
+
+/// Checks that compiled code is what was written.
+fn check_sum(cached: &Path) -> io::Result<()> {
+    let (code, sum) = (fs::read(cached)?, fs::read(sum_path(cached))?);
+    if ImageDigest::of(&code).as_str().as_bytes() == sum {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, "it is not what was written"))
 }
 
 /// Writes a file that only we may read, and gives it its name when it is whole.

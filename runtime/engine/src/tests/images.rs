@@ -74,9 +74,19 @@ async fn a_damaged_blob_and_damaged_code_are_noticed() {
     load().await.unwrap();
     let code = std::fs::read_dir(cache.path()).unwrap().next().unwrap().unwrap().path();
     let code = code.join(format!("{}.cwasm", record.digest.hex()));
-    std::fs::write(&code, "garbage").unwrap();
-    load().await.unwrap();
-    assert!(std::fs::metadata(&code).unwrap().len() > 1000, "it was compiled again");
+    let whole = std::fs::read(&code).unwrap();
+    // Cut off, and changed in one bit of its machine code, which wasmtime would run.
+    let (cut, mut flipped) = (whole[..whole.len() / 2].to_vec(), whole.clone());
+    flipped[whole.len() / 2] ^= 1;
+    for damaged in [b"garbage".to_vec(), cut, flipped] {
+        std::fs::write(&code, damaged).unwrap();
+        load().await.unwrap();
+        assert_eq!(std::fs::read(&code).unwrap(), whole, "it was compiled again");
+    }
+    for sum in ["", "sha256:0"] {
+        std::fs::write(code.with_extension("sha256"), sum).unwrap();
+        load().await.unwrap();
+    }
     std::fs::remove_file(&code).unwrap();
     std::fs::write(node.images.blob_path(&record.digest), "garbage").unwrap();
     assert!(load().await.unwrap_err().to_string().contains("damaged"));
