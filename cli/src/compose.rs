@@ -304,7 +304,7 @@ fn write_kubeconfig(data_dir: &Path, pki: &Pki, address: SocketAddr) -> Result<P
         return Ok(path);
     }
     let mut file = tempfile::NamedTempFile::new_in(data_dir).context("write the kubeconfig")?;
-    file.write_all(text.as_bytes()).context("write the kubeconfig")?;
+    file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).context("write the kubeconfig")?;
     file.persist(&path).with_context(|| format!("write {}", path.display()))?;
     Ok(path)
 }

@@ -173,11 +173,22 @@ impl DataDir {
         Document::parse(&text).with_context(|| format!("understand {}", path.display()))
     }
 
-    /// How the server was last started in the background.
-    pub fn settings(&self) -> Settings {
-        let text = fs::read(self.path.join(SETTINGS)).unwrap_or_default();
-        // A file that cannot be read is as good as none.
-        serde_json::from_slice(&text).unwrap_or_default()
+    /// How the server was last started in the background; the defaults when it
+    /// never was.
+    ///
+    /// # Errors
+    /// When that cannot be read or understood: a server with other settings, fewer
+    /// nodes say, would lose what runs there.
+    pub fn settings(&self) -> Result<Settings> {
+        let path = self.path.join(SETTINGS);
+        let text = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Settings::default()),
+            text => text.with_context(|| format!("read {}", path.display()))?,
+        };
+        serde_json::from_slice(&text).with_context(|| {
+            let path = path.display();
+            format!("{path} is damaged: remove it, and give `wk up` the flags that this cluster was started with")
+        })
     }
 
     /// Remembers how the server is started.
@@ -185,13 +196,13 @@ impl DataDir {
     /// # Errors
     /// When that cannot be written.
     pub fn remember(&self, settings: &Settings) -> Result<()> {
-        if *settings == self.settings() {
+        if self.settings().is_ok_and(|last| last == *settings) {
             return Ok(());
         }
         let path = self.path.join(SETTINGS);
         let text = serde_json::to_vec_pretty(settings).context("write the settings")?;
         let mut file = tempfile::NamedTempFile::new_in(&self.path).context("write the settings")?;
-        file.write_all(&text).context("write the settings")?;
+        file.write_all(&text).and_then(|()| file.as_file().sync_all()).context("write the settings")?;
         file.persist(&path).with_context(|| format!("write {}", path.display()))?;
         Ok(())
     }
@@ -261,11 +272,28 @@ mod tests {
     fn what_is_not_typed_is_as_the_last_time() {
         let directory = tempfile::tempdir().expect("a directory");
         let data_dir = DataDir::new(directory.path()).expect("absolute");
-        let first = Settings::of(&up(Some(3), &["--roles", "apiserver"]), &data_dir.settings());
+        let last = || data_dir.settings().expect("readable");
+        let first = Settings::of(&up(Some(3), &["--roles", "apiserver"]), &last());
         assert_eq!(first.to_args(), ["--nodes", "3", "--listen", "127.0.0.1:6443", "--roles", "apiserver"]);
         data_dir.remember(&first).expect("writes");
-        assert_eq!(Settings::of(&up(None, &[]), &data_dir.settings()), first);
-        assert_eq!(Settings::of(&up(Some(1), &[]), &data_dir.settings()).nodes, 1);
+        assert_eq!(Settings::of(&up(None, &[]), &last()), first);
+        assert_eq!(Settings::of(&up(Some(1), &[]), &last()).nodes, 1);
+    }
+
+    #[test]
+    fn settings_that_were_torn_are_not_taken_for_none() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let data_dir = DataDir::new(directory.path()).expect("absolute");
+        data_dir.remember(&Settings { nodes: 3, ..Settings::default() }).expect("writes");
+        let path = directory.path().join(SETTINGS);
+        let whole = fs::read(&path).expect("written");
+        for length in 0..whole.len() {
+            fs::write(&path, &whole[..length]).expect("writable");
+            let error = data_dir.settings().expect_err("torn").to_string();
+            assert!(error.contains("up.json is damaged: remove it"), "{error}");
+        }
+        fs::remove_file(&path).expect("removable");
+        assert_eq!(data_dir.settings().expect("none"), Settings::default());
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl Upping<'_> {
 
     fn spawn(&self, args: &Up) -> Result<Child> {
         let program = std::env::current_exe().context("find this program")?;
-        let settings = Settings::of(args, &self.data_dir.settings());
+        let settings = Settings::of(args, &self.data_dir.settings()?);
         let log = self.data_dir.open_log()?;
         let mut command = tokio::process::Command::new(program);
         command.args(["server", "--background", "--data-dir"]).arg(self.data_dir.path());
