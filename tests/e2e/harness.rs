@@ -32,6 +32,7 @@ pub struct Server {
     child: Child,
     directory: tempfile::TempDir,
     args: Vec<String>,
+    disk: Option<Disk>,
 }
 
 impl Server {
@@ -42,15 +43,35 @@ impl Server {
 
     /// The same with more flags.
     pub fn start_with(args: &[&str]) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), None, args)
+    }
+
+    /// The same with a data directory on a disk of its own.
+    pub fn start_on_disk(megabytes: u32, args: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
+        let disk = Disk::mount(directory.path(), megabytes);
+        Self::start_in(directory, Some(disk), args)
+    }
+
+    fn start_in(directory: tempfile::TempDir, disk: Option<Disk>, args: &[&str]) -> Self {
         let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
-        let child = spawn(launch(directory.path(), &args), directory.path());
-        Self { child, directory, args }
+        let child = spawn(launch(directory.path(), disk.as_ref(), &args), directory.path());
+        Self { child, directory, args, disk }
     }
 
     /// The data directory.
     pub fn directory(&self) -> &Path {
-        self.directory.path()
+        self.disk.as_ref().map_or(self.directory.path(), Disk::path)
+    }
+
+    /// What the server has said since it was started.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("server.log")).unwrap()
+    }
+
+    /// Its disk, when it has one of its own.
+    pub fn disk(&self) -> &Disk {
+        self.disk.as_ref().unwrap()
     }
 
     /// A server with this guest loaded as `tag`.
@@ -77,6 +98,19 @@ impl Server {
         self.child = spawn(self.launch(), self.directory.path());
     }
 
+    /// Starts it again in the same directory, where it may refuse to: whether it
+    /// is ready, else what it said.
+    pub fn try_restart(&mut self) -> Result<(), String> {
+        self.child = self.launch();
+        if is_ready(&mut self.child) {
+            return Ok(());
+        }
+        // It closed its output: it is ending.
+        let status = self.child.wait().unwrap();
+        assert_eq!(status.code(), Some(1), "{}", self.log());
+        Err(self.log())
+    }
+
     /// Starts it again, and kills it that long after, whatever it is at.
     pub fn restart_and_kill_after(&mut self, moment: Duration) {
         self.child = self.launch();
@@ -86,7 +120,7 @@ impl Server {
     }
 
     fn launch(&self) -> Child {
-        launch(self.directory.path(), &self.args)
+        launch(self.directory.path(), self.disk.as_ref(), &self.args)
     }
 
     /// A command, ready to run.
@@ -97,8 +131,8 @@ impl Server {
         };
         command
             .args(args)
-            .env("KUBECONFIG", self.directory.path().join("kubeconfig"))
-            .env("WK_DATA_DIR", self.directory.path())
+            .env("KUBECONFIG", self.directory().join("kubeconfig"))
+            .env("WK_DATA_DIR", self.directory())
             // kubectl caches discovery by host name and port, and ports come back.
             .env("KUBECACHEDIR", self.directory.path().join("kubectl-cache"))
             .env("HOME", self.directory.path());
@@ -124,7 +158,7 @@ impl Server {
         text(&output.stderr)
     }
 
-    /// Writes a file into the data directory; its path.
+    /// Writes a file beside the data of the server; its path.
     pub fn file(&self, name: &str, content: &str) -> PathBuf {
         let path = self.directory.path().join(name);
         std::fs::write(&path, content).unwrap();
@@ -200,13 +234,82 @@ impl Drop for Forward {
     }
 }
 
+/// A small disk in memory over a directory, in a user and mount namespace that a
+/// process keeps open. Ordinary users may make one on most systems; where they
+/// may not, the test fails and says so. Gone when dropped.
+pub struct Disk {
+    keeper: Child,
+    path: PathBuf,
+}
+
+impl Disk {
+    /// Mounts it; `directory` is empty.
+    pub fn mount(directory: &Path, megabytes: u32) -> Self {
+        let script = "mount -t tmpfs -o size=$1m,mode=0700 tmpfs \"$0\" && echo mounted && exec cat";
+        let mut keeper = Command::new("unshare")
+            .args(["-Urm", "sh", "-c", script])
+            .arg(directory)
+            .arg(megabytes.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        first_line(keeper.stdout.take().unwrap(), "mounted");
+        let root = PathBuf::from(format!("/proc/{}/root", keeper.id()));
+        Self { path: root.join(directory.strip_prefix("/").unwrap()), keeper }
+    }
+
+    /// Where it is seen from outside.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A command that runs what follows inside.
+    pub fn inside(&self) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--preserve-credentials", "-U", "-m", "-t", &self.keeper.id().to_string()]);
+        command
+    }
+
+    /// Takes all space that is left.
+    pub fn fill(&self) {
+        use std::io::Write;
+        let mut ballast = std::fs::File::options().create(true).append(true).open(self.ballast()).unwrap();
+        for size in [1 << 20, 4096, 1] {
+            while ballast.write(&vec![0; size]).is_ok_and(|written| written > 0) {}
+        }
+    }
+
+    /// Gives it back.
+    pub fn clear(&self) {
+        std::fs::remove_file(self.ballast()).unwrap();
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.path.join("ballast")
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = self.keeper.kill();
+        let _ = self.keeper.wait();
+    }
+}
+
 fn wk() -> Command {
     Command::new(env!("CARGO_BIN_EXE_wk"))
 }
 
-fn launch(directory: &Path, args: &[String]) -> Child {
+fn launch(directory: &Path, disk: Option<&Disk>, args: &[String]) -> Child {
     let log = std::fs::File::create(directory.join("server.log")).unwrap();
-    wk().args(["server", "--listen", "127.0.0.1:0", "--data-dir"])
+    let inside = |disk: &Disk| {
+        let mut command = disk.inside();
+        command.arg(env!("CARGO_BIN_EXE_wk"));
+        command
+    };
+    disk.map_or_else(wk, inside)
+        .args(["server", "--listen", "127.0.0.1:0", "--data-dir"])
         .arg(directory)
         .args(args)
         .env("HOME", directory)
@@ -218,14 +321,25 @@ fn launch(directory: &Path, args: &[String]) -> Child {
 
 /// Waits until it is ready.
 fn spawn(mut child: Child, directory: &Path) -> Child {
-    let output = child.stdout.take().unwrap();
-    let (sender, ready) = mpsc::channel();
-    std::thread::spawn(move || sender.send(first_line(output, "wk is ready")));
-    if ready.recv_timeout(PATIENCE).is_err() {
+    if !is_ready(&mut child) {
         let _ = child.kill();
         panic!("the server did not get ready:\n{}", std::fs::read_to_string(directory.join("server.log")).unwrap());
     }
     child
+}
+
+/// Waits until it says so, ends, or takes too long.
+fn is_ready(child: &mut Child) -> bool {
+    let lines = lines(child.stdout.take().unwrap());
+    let deadline = Instant::now() + PATIENCE;
+    while let Ok(line) = lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        if line.starts_with("wk is ready") {
+            // The rest is read and dropped, so that the server never waits for a reader.
+            std::thread::spawn(move || lines.into_iter().for_each(drop));
+            return true;
+        }
+    }
+    false
 }
 
 /// The first line that begins with `prefix`; the rest is read and dropped, so
