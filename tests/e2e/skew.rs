@@ -2,8 +2,14 @@
 //! `WK_TEST_KUBECTLS` (a list, as PATH is one) names. Kubernetes promises a minor
 //! version up and down; users have what they have, from Debian's 1.20 on.
 
+mod kinds;
+mod streams;
+
 use crate::harness::{Server, Tool, text};
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+};
 
 const DEPLOYMENT: &str = "apiVersion: apps/v1
 kind: Deployment
@@ -27,14 +33,22 @@ struct Client<'a> {
 }
 
 impl Client<'_> {
-    fn run(&self, args: &[&str]) -> (bool, String, String) {
+    fn command(&self, args: &[&str]) -> Command {
         let prepared = self.server.command(Tool::Kubectl, args);
         let mut command = Command::new(&self.program);
         command.args(args);
         for (name, value) in prepared.get_envs() {
             command.env(name, value.unwrap_or_default());
         }
-        let output = command.stdin(std::process::Stdio::null()).output().unwrap();
+        command
+    }
+
+    fn output(&self, args: &[&str]) -> Output {
+        self.command(args).stdin(Stdio::null()).output().unwrap()
+    }
+
+    fn run(&self, args: &[&str]) -> (bool, String, String) {
+        let output = self.output(args);
         (output.status.success(), text(&output.stdout), text(&output.stderr))
     }
 
@@ -72,22 +86,29 @@ fn version_of(program: &PathBuf) -> (String, u32) {
     (version, minor)
 }
 
-#[test]
-fn every_kubectl_does_the_daily_work() {
-    let server = Server::start_with(&["--roles", "apiserver,controllers"]);
+/// Does the same with every kubectl, each in a namespace of its own.
+fn with_each(server: &Server, work: impl Fn(&Client<'_>, &str)) {
     let mut used = Vec::new();
     for program in programs() {
         let (version, minor) = version_of(&program);
         used.push(version.clone());
-        let client = Client { server: &server, program, version, minor };
+        let client = Client { server, program, version, minor };
         let namespace = format!("skew-{}", used.len());
         client.ok(&["create", "namespace", &namespace]);
-        objects(&client, &namespace);
-        rollouts(&client, &namespace);
-        access(&client, &namespace);
+        work(&client, &namespace);
         client.says(&["delete", "namespace", &namespace, "--wait=false"], "deleted");
     }
     println!("used kubectl {}", used.join(", "));
+}
+
+#[test]
+fn every_kubectl_does_the_daily_work() {
+    let server = Server::start_with(&["--roles", "apiserver,controllers"]);
+    with_each(&server, |client, namespace| {
+        objects(client, namespace);
+        rollouts(client, namespace);
+        access(client, namespace);
+    });
 }
 
 /// Objects come, change and go.
@@ -122,10 +143,20 @@ fn objects(client: &Client<'_>, namespace: &str) {
     says(&["describe", "deploy", "web"], "note: yes");
     says(&["create", "configmap", "settings", "--from-literal=color=blue"], "configmap/settings created");
     says(&["get", "cm", "settings", "-o", "yaml"], "color: blue");
+    edit(client, namespace);
     says(&["delete", "configmap", "settings"], "configmap \"settings\" deleted");
     client.says(&["explain", "deployment.spec.replicas"], "Number of desired pods");
     client.says(&["api-resources", "--api-group=apps"], "deployments");
     client.says(&["api-versions"], "rbac.authorization.k8s.io/v1");
+}
+
+/// In the user's editor, which here is sed.
+fn edit(client: &Client<'_>, namespace: &str) {
+    let mut command = client.command(&["edit", "configmap", "settings", "-n", namespace]);
+    let output = command.env("KUBE_EDITOR", "sed -i s/blue/green/").stdin(Stdio::null()).output().unwrap();
+    let (said, complained) = (text(&output.stdout), text(&output.stderr));
+    assert!(said.contains("configmap/settings edited"), "kubectl {}: {said}{complained}", client.version);
+    client.says(&["get", "cm", "settings", "-n", namespace, "-o", "yaml"], "color: green");
 }
 
 fn rollouts(client: &Client<'_>, namespace: &str) {
