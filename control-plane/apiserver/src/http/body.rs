@@ -4,6 +4,7 @@
 use super::{
     negotiate::{self, Format},
     status::ApiError,
+    yaml,
 };
 use crate::{
     protobuf,
@@ -160,21 +161,13 @@ fn shown(body: &[u8]) -> String {
 }
 
 fn yaml_to_json(expected: Expected<'_>, body: &[u8]) -> Result<Vec<u8>, ApiError> {
-    let parsed: Result<Value, _> = serde_yaml::from_slice(body);
-    let value = parsed.map_err(|error| {
-        let kind = expected.kind;
-        let (text, shown) = (error.to_string(), hex::encode(&body[..body.len().min(SHOWN_BYTES_MAX)]));
-        let why = go_yaml_error(&text);
+    let value = yaml::parse(body).map_err(|why| {
+        let (kind, shown) = (expected.kind, hex::encode(&body[..body.len().min(SHOWN_BYTES_MAX)]));
         ApiError::BadRequest(format!(
             "the object provided is unrecognized (must be of type {kind}): yaml: {why} ({shown})"
         ))
     })?;
     serde_json::to_vec(&value).map_err(|error| ApiError::BadRequest(error.to_string()))
-}
-
-/// libyaml's message without the position that Go's port leaves out.
-pub fn go_yaml_error(text: &str) -> &str {
-    text.split(" at line ").next().unwrap_or(text)
 }
 
 /// Refuses a body that says another kind.

@@ -14,6 +14,7 @@ pub mod query;
 pub mod reply;
 pub mod request_info;
 pub mod status;
+pub mod yaml;
 
 use crate::{
     Server,

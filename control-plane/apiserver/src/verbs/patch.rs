@@ -11,6 +11,7 @@ use crate::{
         body, negotiate,
         reply::Reply,
         status::{ApiError, Details, Target},
+        yaml,
     },
     object,
     patch::{self, Error, managed_fields},
@@ -111,11 +112,9 @@ impl Patch {
 
 /// Apply patches are YAML, of which JSON is a part.
 fn apply_body(body: &Bytes) -> Result<Value, ApiError> {
-    let parsed: Result<Value, _> = serde_json::from_slice(body).or_else(|_| serde_yaml::from_slice(body));
-    parsed.map_err(|error| {
-        let why = body::go_yaml_error(&error.to_string()).to_owned();
-        ApiError::BadRequest(format!("error decoding YAML: error converting YAML to JSON: yaml: {why}"))
-    })
+    serde_json::from_slice(body)
+        .or_else(|_| yaml::parse(body))
+        .map_err(|why| ApiError::BadRequest(format!("error decoding YAML: error converting YAML to JSON: yaml: {why}")))
 }
 
 fn patched(call: &Call, patch: &Patch, old: Option<&Value>, options: &WriteOptions) -> Result<Decoded, ApiError> {
