@@ -225,5 +225,6 @@ fn what_is_called_missing_is_missing() {
 fn every_admission_plugin_is_listed() {
     let declared =
         include_str!("admission/mod.rs").lines().filter(|line| line.starts_with("mod ") && *line != "mod tests;");
-    assert_eq!(declared.count(), ADMISSION.len());
+    // And quotas, which are claimed where objects are stored.
+    assert_eq!(declared.count() + 1, ADMISSION.len());
 }

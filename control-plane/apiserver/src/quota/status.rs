@@ -32,8 +32,9 @@ const MANAGER: &str = "kube-controller-manager";
 /// Counts until the server stops.
 pub async fn run(server: Arc<Server>) {
     let mut progress = server.caches.changes();
-    let mut counted = Counted::All;
-    // What a claim was given back for changes nothing that would be seen.
+    // Nobody has counted yet; later, a claim that was given back changes nothing that
+    // would be seen.
+    let mut counted = Counted::NotAll;
     while counted == Counted::NotAll || progress.changed().await.is_ok() {
         progress.mark_unchanged();
         counted = count_all(&server).await.unwrap_or_else(|error| {
