@@ -94,6 +94,7 @@ const CONTROLLER_SET: &str = include_str!("../../controllers/src/set.rs");
 
 /// Each admission plugin names its upstream in the head of its file.
 const ADMISSION: &[&str] = &[
+    include_str!("admission/default_storage_class.rs"),
     include_str!("admission/limit_ranger.rs"),
     include_str!("admission/namespace_lifecycle.rs"),
     include_str!("admission/node_restriction.rs"),

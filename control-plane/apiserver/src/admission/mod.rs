@@ -15,6 +15,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use wk_platform::{Entropy, UserInfo};
 
+mod default_storage_class;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
@@ -123,6 +124,10 @@ pub async fn admit(
         return Ok(());
     }
     match (request.resource.plural, request.operation) {
+        ("persistentvolumeclaims", Operation::Create) => {
+            default_storage_class::admit(object, lookup).await;
+            limit_ranger::admit_claim(object, request.namespace, lookup).await?;
+        }
         ("persistentvolumeclaims", _) => limit_ranger::admit_claim(object, request.namespace, lookup).await?,
         ("pods", Operation::Create) => {
             limit_ranger::admit_pod(object, request.namespace, lookup).await?;

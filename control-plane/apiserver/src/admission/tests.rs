@@ -113,3 +113,25 @@ async fn a_new_node_is_tainted_once() {
     assert_eq!(node["spec"]["taints"], json!([{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]));
     assert_eq!(create("nodes", "", node.clone()).await.unwrap(), node);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_without_a_class_gets_the_newest_default() {
+    let class = |name: &str, created: &str, default: &str| {
+        let annotations = json!({"storageclass.kubernetes.io/is-default-class": default});
+        json!({"metadata": {"name": name, "creationTimestamp": created, "annotations": annotations}})
+    };
+    let row = &registry::storage::storage_class::RESOURCE;
+    let classes = Objects::default()
+        .with(row, "", class("old", "2024-01-01T00:00:00Z", "true"))
+        .with(row, "", class("new", "2025-01-01T00:00:00Z", "true"))
+        .with(row, "", class("other", "2026-01-01T00:00:00Z", "false"));
+    for (claim, expected) in [
+        (json!({"spec": {}}), json!("new")),
+        (json!({"spec": {"storageClassName": ""}}), json!("")),
+        (json!({"spec": {"storageClassName": "old"}}), json!("old")),
+    ] {
+        let mut claim = claim;
+        default_storage_class::admit(&mut claim, &classes).await;
+        assert_eq!(claim["spec"]["storageClassName"], expected);
+    }
+}
