@@ -227,3 +227,24 @@ async fn a_pod_is_bound_by_the_old_way_too() {
     assert_eq!(pod["spec"]["nodeName"], "n1");
     assert_eq!(cluster.send("GET", "/api/v1/namespaces/default/bindings", "", Value::Null).await.0, 405);
 }
+
+#[tokio::test]
+async fn writers_own_what_their_writes_cause() {
+    let cluster = Cluster::start().await;
+    let template =
+        json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i:v1"}]}});
+    let spec = json!({"selector": {"matchLabels": {"a": "b"}}, "template": template});
+    let path = "/apis/apps/v1/namespaces/default/daemonsets";
+    let (code, set) =
+        cluster.send("POST", path, "application/json", json!({"metadata": {"name": "d"}, "spec": spec})).await;
+    assert_eq!((code, &set["metadata"]["annotations"]["deprecated.daemonset.template.generation"]), (201, &json!("1")));
+    let owned = &set["metadata"]["managedFields"][0]["fieldsV1"]["f:metadata"]["f:annotations"];
+    assert_eq!(*owned, json!({".": {}, "f:deprecated.daemonset.template.generation": {}}));
+
+    let body = json!({"metadata": {"name": "default"}, "spec": {"finalizers": ["kubernetes", "example.com/x"]}});
+    let (code, answer) = cluster.send("PUT", "/api/v1/namespaces/default/finalize", "application/json", body).await;
+    assert_eq!(code, 200, "{answer}");
+    let managers = answer["metadata"]["managedFields"].as_array().expect("managers");
+    let of_finalize = managers.iter().find(|entry| entry["subresource"] == "finalize").expect("who finalizes");
+    assert_eq!(of_finalize["fieldsV1"], json!({"f:spec": {"f:finalizers": {}}}));
+}

@@ -6,7 +6,7 @@ use crate::{
     http::{body, reply::Reply, status::ApiError},
     object,
     storage::Update,
-    verbs::{Call, options::WriteOptions},
+    verbs::{Call, options::WriteOptions, update::manage},
 };
 use bytes::Bytes;
 use serde_json::Value;
@@ -25,11 +25,13 @@ pub async fn update(call: &Call, body: Bytes) -> Result<Reply, ApiError> {
         if !version.is_empty() && version != object::metadata_str(&namespace, "resourceVersion") {
             return Err(ApiError::modified(call.row, &call.info.name));
         }
+        let old = namespace.clone();
         let spec = object::map_mut(&mut namespace, "spec");
         match finalizers.is_empty() {
             true => drop(spec.remove("finalizers")),
             false => drop(spec.insert("finalizers".to_owned(), finalizers.clone().into())),
         }
+        manage(call, Some(&old), &mut namespace, &options);
         Ok(if options.dry_run { Update::Keep(namespace) } else { Update::Write(namespace) })
     };
     let updated = call.server.storage.update(call.row, "", &call.info.name, write).await?;

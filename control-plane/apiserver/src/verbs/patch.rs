@@ -138,10 +138,45 @@ fn patched(call: &Call, patch: &Patch, old: Option<&Value>, options: &WriteOptio
 fn unreadable(patch: &Patch, value: &Value, why: &str) -> ApiError {
     let shown = match patch {
         Patch::Strategic(body) => format!("{:?}", object::go_map(body)),
-        _ => format!("{:?}", value.to_string()),
+        _ => format!("{:?}", go_json(value)),
     };
     let error = crate::registry::metadata::invalid_shown("patch", &shown, why);
     ApiError::Invalid(Target::default(), vec![error])
+}
+
+/// Fields of the metadata in the order in which Go writes them.
+const METADATA: [&str; 15] = [
+    "name",
+    "generateName",
+    "namespace",
+    "selfLink",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "labels",
+    "annotations",
+    "ownerReferences",
+    "finalizers",
+    "managedFields",
+];
+
+/// An object as Go writes it: sorted, but for the metadata.
+fn go_json(object: &Value) -> String {
+    let Some(fields) = object.as_object() else { return object.to_string() };
+    let member = |name: &str, value: String| format!("{}:{value}", Value::from(name));
+    let field = |(name, value): (&String, &Value)| match value.as_object().filter(|_| name == "metadata") {
+        Some(metadata) => {
+            let known = METADATA.iter().filter_map(|name| Some(member(name, metadata.get(*name)?.to_string())));
+            let others = metadata.iter().filter(|(name, _)| !METADATA.contains(&name.as_str()));
+            let others = others.map(|(name, value)| member(name, value.to_string()));
+            member(name, format!("{{{}}}", known.chain(others).collect::<Vec<_>>().join(",")))
+        }
+        None => member(name, value.to_string()),
+    };
+    format!("{{{}}}", fields.iter().map(field).collect::<Vec<_>>().join(","))
 }
 
 impl From<Error> for ApiError {
@@ -153,5 +188,19 @@ impl From<Error> for ApiError {
             Error::Internal(text) => Self::Untyped(text),
             Error::Conflict { message, causes } => Self::ApplyConflict { causes, message },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn objects_in_messages_are_written_as_go_does() {
+        let object =
+            json!({"kind": "K", "bogus": 1, "metadata": {"creationTimestamp": "t", "name": "a", "uid": "u", "x": 1}});
+        let expected = r#"{"bogus":1,"kind":"K","metadata":{"name":"a","uid":"u","creationTimestamp":"t","x":1}}"#;
+        assert_eq!(go_json(&object), expected);
     }
 }

@@ -46,6 +46,10 @@ impl Strategy for DaemonSet {
         if let Some(template) = spec.get_mut("template") {
             pod::defaults::template(template);
         }
+        // Who writes the object owns the annotation, whether it says so or not.
+        if object["metadata"]["annotations"][TEMPLATE_GENERATION].is_null() {
+            set_template_generation(object, 0);
+        }
     }
 
     fn prepare_for_create(&self, object: &mut Value) {
