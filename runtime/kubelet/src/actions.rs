@@ -133,10 +133,16 @@ pub(crate) async fn ensure_image(context: &Context, pod: &Pod, name: &str) -> Re
     };
     let present = match context.config.images.image_status(image).await {
         Ok(present) => present,
-        Err(error) => {
+        Err(error @ wk_cri::Error::InvalidArgument(_)) => {
             let message = format!("Failed to apply default image tag {image:?}: {error}");
             record(EventType::Warning, "InspectFailed", message.clone());
             return Err(failed("InvalidImageName", message));
+        }
+        // The name is fine; the store of images is not.
+        Err(error) => {
+            let message = format!("Failed to inspect image {image:?}: {error}");
+            record(EventType::Warning, "InspectFailed", message.clone());
+            return Err(failed("ImageInspectError", message));
         }
     };
     match (pull_policy(container), present) {
