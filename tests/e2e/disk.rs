@@ -107,13 +107,14 @@ fn a_full_disk_refuses_writes_until_there_is_space_and_loses_nothing() {
     assert!(!server.log().contains("panicked"), "{}", server.log());
 }
 
-/// Fills the disk between writes until one is refused: the names that were
-/// acknowledged, each seen by the watch, and the name that was not.
+/// Fills the disk between writes until one is refused, which is when what the
+/// store has set aside for its log is full, too: the names that were acknowledged,
+/// each seen by the watch, and the name that was not.
 fn until_refused(server: &Server, seen: &std::sync::mpsc::Receiver<String>) -> (Vec<String>, String) {
-    let data = server.file("data", &"x".repeat(10_000));
+    let data = server.file("data", &"x".repeat(900_000));
     let data = format!("--from-file=data={}", data.display());
     let mut kept = Vec::new();
-    for index in 0..100 {
+    for index in 0..40 {
         if index == 3 {
             server.disk().fill();
         }
@@ -134,7 +135,7 @@ fn until_refused(server: &Server, seen: &std::sync::mpsc::Receiver<String>) -> (
         kept.insert(0, "kube-root-ca.crt".to_owned());
         return (kept, name);
     }
-    panic!("the disk is full, and a megabyte was written");
+    panic!("the disk is full, and much was written");
 }
 
 fn config_maps(server: &Server) -> Vec<String> {
