@@ -70,6 +70,8 @@ impl<Input: Read> Reader<Input> {
         Ok(Self { input, hash, size_bytes: HEAD_BYTES as u64, version, revision, keys, read: 0, last: None })
     }
 
+    /// For a restore into a directory.
+    #[cfg(feature = "rocksdb")]
     pub(super) fn revision(&self) -> Revision {
         self.revision
     }
