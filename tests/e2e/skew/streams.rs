@@ -87,7 +87,9 @@ impl Pods<'_> {
     fn ports(&self) {
         self.says(&["expose", "pod", "web", "--port=8080", "--target-port=80"], "service/web exposed");
         for (target, port) in [("pod/web", ":80"), ("service/web", ":8080")] {
-            let Following { child, lines } = self.follow(&["port-forward", target, port]);
+            let mut command = self.command(&["port-forward", target, port]);
+            let mut child = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+            let lines = lines(child.stdout.take().unwrap());
             let mut forward = Forward { child, local: ([127, 0, 0, 1], 0).into() };
             let line = lines.recv_timeout(PATIENCE).expect("it says where");
             let local = line.strip_prefix("Forwarding from ").and_then(|rest| rest.split(" -> ").next());
