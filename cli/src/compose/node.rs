@@ -155,7 +155,7 @@ fn wasm_runtime(shared: &Shared, machine: &Machine, directory: &Path, range: Ipv
     let config = wk_engine::Config {
         programs: machine.programs.clone(),
         images: machine.images.clone(),
-        toolbox: Some(Toolbox { wasm: wk_guests::TOOLBOX, programs: wk_guests::TOOLBOX_PROGRAMS }),
+        toolbox: Some(toolbox()),
         network: machine.network.clone(),
         pod_cidr: range,
         state_dir: directory.join("containers"),
@@ -165,6 +165,10 @@ fn wasm_runtime(shared: &Shared, machine: &Machine, directory: &Path, range: Ipv
         limits: Limits::default(),
     };
     WasmRuntime::new(config).context("start the wasm runtime")
+}
+
+fn toolbox() -> Toolbox {
+    Toolbox { wasm: wk_guests::TOOLBOX, code: wk_guests::TOOLBOX_CODE, programs: wk_guests::TOOLBOX_PROGRAMS }
 }
 
 fn node_config(shared: &Shared, name: &str, range: Ipv4Net) -> Result<NodeConfig> {

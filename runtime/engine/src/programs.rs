@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Machine code is trusted when it is loaded, so it is loaded only from files
-//! that this module wrote: 0600 in a directory of 0700, replaced as a whole,
+//! that this module wrote (from its own compiler, or the code of the toolbox that
+//! the binary brings): 0600 in a directory of 0700, replaced as a whole,
 //! under a name that holds the digest of the source and the hash of everything
 //! in the engine that the code depends on. A disk can change what was written:
 //! beside each file is the digest of the code, and code that does not match is
@@ -17,6 +18,7 @@ use crate::{
     host::{HostState, ModuleHostState},
     linker,
     run::Program,
+    toolbox::Toolbox,
 };
 use parking_lot::Mutex;
 use std::{
@@ -76,6 +78,7 @@ impl Programs {
     pub fn new(cache_dir: &Path) -> Result<Arc<Self>, Error> {
         let engine = Engine::new(&engine_config()).map_err(internal("set up wasmtime"))?;
         let cache = cache_dir.join(compatibility(&engine));
+        remove_all_but(&cache, cache_dir);
         DirBuilder::new().recursive(true).mode(0o700).create(&cache).map_err(internal("make the code cache"))?;
         let ticker = Arc::new(Ticker::start(&engine).map_err(internal("start a thread"))?);
         let components = linker::for_components(&engine).map_err(internal("link WASI 0.2"))?;
@@ -116,14 +119,10 @@ impl Programs {
     ///
     /// # Errors
     /// [`Error::Internal`] when it cannot run, or the disk fails.
-    pub(crate) async fn toolbox(
-        self: &Arc<Self>,
-        runtime: &Handle,
-        wasm: &'static [u8],
-    ) -> Result<Arc<Program>, Error> {
+    pub(crate) async fn toolbox(self: &Arc<Self>, runtime: &Handle, toolbox: Toolbox) -> Result<Arc<Program>, Error> {
         let program = self.toolbox.get_or_try_init(|| async {
             let programs = self.clone();
-            let loading = runtime.spawn_blocking(move || programs.load_toolbox(wasm));
+            let loading = runtime.spawn_blocking(move || programs.load_toolbox(toolbox));
             loading.await.map_err(internal("load the toolbox"))?.map(Arc::new)
         });
         program.await.cloned()
@@ -160,13 +159,22 @@ impl Programs {
         self.link(code, record)
     }
 
-    fn load_toolbox(&self, wasm: &'static [u8]) -> Result<Program, Error> {
+    fn load_toolbox(&self, toolbox: Toolbox) -> Result<Program, Error> {
         let unusable = |error: &wasmtime::Error| Error::Internal(format!("load the toolbox: {error:#}"));
-        let code = self.code(&ImageDigest::of(wasm), WasmKind::Component, &unusable, || Ok(wasm.into()))?;
+        let digest = ImageDigest::of(toolbox.wasm);
+        self.keep_code(&digest, toolbox.code).map_err(internal("keep compiled code"))?;
+        let code = self.code(&digest, WasmKind::Component, &unusable, || Ok(toolbox.wasm.into()))?;
         let Code::Component(component) = code else { return Err(unusable(&wasmtime::Error::msg("it is a module"))) };
         let linker = linker::for_toolbox(&self.engine).map_err(|error| unusable(&error))?;
         let instance = linker.instantiate_pre(&component);
         instance.and_then(CommandPre::new).map(Program::Component).map_err(|error| unusable(&error))
+    }
+
+    /// Takes code that came with the program, unless there is some already. Code of
+    /// another engine is noticed when it is loaded, and made anew.
+    fn keep_code(&self, digest: &ImageDigest, code: &[u8]) -> io::Result<()> {
+        let cached = self.cached(digest);
+        if code.is_empty() || cached.exists() { Ok(()) } else { write_code(&cached, code) }
     }
 
     /// Machine code: from the cache, else compiled and kept there.
@@ -194,10 +202,7 @@ impl Programs {
         })?;
         let code = code.map_err(|error| unusable(&error))?;
         info!(image = %digest, elapsed = ?started.elapsed(), "compiled image");
-        // In this order: code without its sum is not run, a sum without code harms nobody.
-        let keeping = write_private(&sum_path(&cached), ImageDigest::of(&code).as_str().as_bytes())
-            .and_then(|()| write_private(&cached, &code));
-        keeping.map_err(internal("keep compiled code"))?;
+        write_code(&cached, &code).map_err(internal("keep compiled code"))?;
         self.deserialize(&cached, kind).map_err(internal("load compiled code"))
     }
 
@@ -214,8 +219,8 @@ impl Programs {
     fn deserialize(&self, path: &Path, kind: WasmKind) -> wasmtime::Result<Code> {
         match kind {
             // SAFETY: the file was written by `write_private` from what this very
-            // engine's compiler made, in a directory that only we may write, and
-            // has not changed since.
+            // engine's compiler made, or one like it when this binary was built, in
+            // a directory that only we may write, and has not changed since.
             // JUSTIFICATION: compiling at each start would cost seconds.
             WasmKind::Component => unsafe { Component::deserialize_file(&self.engine, path) }.map(Code::Component),
             // SAFETY: as above.
@@ -259,6 +264,16 @@ fn compatibility(engine: &Engine) -> String {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
     format!("{:016x}", hasher.finish())
+}
+
+/// Removes the code of other engines: of an older release, or another machine. It
+/// only takes space, so what cannot be removed stays.
+fn remove_all_but(kept: &Path, cache_dir: &Path) {
+    for entry in fs::read_dir(cache_dir).into_iter().flatten().flatten().filter(|entry| entry.path() != kept) {
+        if let Err(error) = fs::remove_dir_all(entry.path()) {
+            warn!(path = %entry.path().display(), %error, "could not remove old compiled code");
+        }
+    }
 }
 
 fn name_of(record: &ImageRecord) -> &str {
@@ -306,6 +321,13 @@ fn check_sum(cached: &Path) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidData, "it is not what was written"))
 }
 
+/// Writes code and its sum, in this order: code without its sum is not run, a sum
+/// without code harms nobody.
+fn write_code(cached: &Path, code: &[u8]) -> io::Result<()> {
+    write_private(&sum_path(cached), ImageDigest::of(code).as_str().as_bytes())?;
+    write_private(cached, code)
+}
+
 /// Writes a file that only we may read, and gives it its name when it is whole.
 fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
@@ -313,4 +335,43 @@ fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&temporary, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::TOOLBOX;
+
+    async fn kept_of(programs: &Arc<Programs>, toolbox: Toolbox) -> Vec<u8> {
+        programs.toolbox(&Handle::current(), toolbox).await.unwrap();
+        fs::read(programs.cached(&ImageDigest::of(toolbox.wasm))).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_toolbox_comes_as_code_that_this_engine_takes() {
+        let directory = tempfile::tempdir().unwrap();
+        let programs = Programs::new(directory.path()).unwrap();
+        // Made anew, it would be code for this very model of machine.
+        assert!(kept_of(&programs, TOOLBOX).await == TOOLBOX.code);
+    }
+
+    #[tokio::test]
+    async fn code_that_the_engine_does_not_take_is_made_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let programs = Programs::new(directory.path()).unwrap();
+        let wasm = fs::read(wk_guests::exit_code()).unwrap().leak();
+        let toolbox = Toolbox { wasm, code: b"of another engine", programs: &[] };
+        assert!(kept_of(&programs, toolbox).await.starts_with(b"\x7fELF"));
+    }
+
+    #[test]
+    fn code_of_other_engines_goes_and_our_own_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let own = Programs::new(directory.path()).unwrap().cache.join("kept.cwasm");
+        let other = directory.path().join("0123");
+        fs::create_dir(&other).unwrap();
+        fs::write(&own, "").unwrap();
+        Programs::new(directory.path()).unwrap();
+        assert!(own.exists() && !other.exists());
+    }
 }

@@ -15,6 +15,9 @@ const DIRECTORIES: [&str; 5] = ["/bin", "/usr/bin", "/sbin", "/usr/sbin", "/usr/
 pub struct Toolbox {
     /// A component for `wasi:cli/command` and `wk:toolbox/processes`.
     pub wasm: &'static [u8],
+    /// The component as machine code; empty, or of another engine: it is compiled
+    /// at its first use. Whoever brings it vouches for it, since it is run.
+    pub code: &'static [u8],
     /// Their names.
     pub programs: &'static [&'static str],
 }
@@ -70,7 +73,7 @@ mod tests {
 
     #[test]
     fn tools_have_bare_names_and_the_usual_directories() {
-        let toolbox = Toolbox { wasm: b"", programs: &["ls", "sh"] };
+        let toolbox = Toolbox { wasm: b"", code: b"", programs: &["ls", "sh"] };
         assert!(["sh", "/bin/sh", "/usr/bin/ls", "/usr/local/bin/sh"].iter().all(|name| toolbox.has(name)));
         assert!(
             !["", "/", "bash", "/opt/sh", "./sh", "bin/sh", "/bin/", "/bin/../bin/sh"]

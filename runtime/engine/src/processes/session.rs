@@ -43,7 +43,7 @@ impl Launcher {
     /// the image cannot run.
     pub async fn find(&self, image: &ImageRecord, name: &str) -> Result<Arc<Program>, Error> {
         match (toolbox::locate(image, self.toolbox.as_ref(), name).map_err(Error::NotFound)?, self.toolbox) {
-            (Origin::Toolbox, Some(toolbox)) => self.programs.toolbox(&self.guests, toolbox.wasm).await,
+            (Origin::Toolbox, Some(toolbox)) => self.programs.toolbox(&self.guests, toolbox).await,
             _ => self.programs.get(&self.guests, &self.images, image).await,
         }
     }

@@ -30,6 +30,10 @@ use wk_platform::{Clock, Entropy};
 /// How long a guest may take for anything: long, since the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The toolbox, as the binary brings it.
+pub(crate) const TOOLBOX: Toolbox =
+    Toolbox { wasm: wk_guests::TOOLBOX, code: wk_guests::TOOLBOX_CODE, programs: wk_guests::TOOLBOX_PROGRAMS };
+
 fn guest_runtime() -> Handle {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| wk_platform::runtimes::guests().unwrap()).handle().clone()
@@ -62,7 +66,7 @@ impl Node {
         let config = Config {
             programs: programs(),
             images: images.clone(),
-            toolbox: Some(Toolbox { wasm: wk_guests::TOOLBOX, programs: wk_guests::TOOLBOX_PROGRAMS }),
+            toolbox: Some(TOOLBOX),
             network: Network::new(wk_network::Config::new(Entropy::seeded(1))),
             pod_cidr: "10.244.0.0/24".parse().unwrap(),
             state_dir: directory.path().join("containers"),
