@@ -60,7 +60,7 @@ async fn reconcile(server: &Arc<Server>, row: &'static Resource, mut wanted: Val
     let (namespace, name) = (object::namespace(&wanted).to_owned(), object::name(&wanted).to_owned());
     let key = storage::key(row, &namespace, &name);
     if let Some(entry) = server.storage.entry(&key).await? {
-        let stored = storage::Encoded::stored(&entry.value, entry.modified).decode(row)?;
+        let stored = storage::Encoded::stored(entry.value.clone(), entry.modified).decode(row)?;
         let update = match policy::reconcile(&stored, &wanted) {
             Reconciled::Keep => return Ok(()),
             Reconciled::Update(new) => Update::Write(new),
@@ -91,7 +91,7 @@ async fn learn_services(server: &Arc<Server>) -> Result<(), ApiError> {
     let prefix = Key::from(crate::storage::prefix(row, ""));
     let listing = server.storage.store().list(&prefix, Page::default()).await?;
     for entry in &listing.entries {
-        server.allocators.learn(&crate::storage::Encoded::stored(&entry.value, entry.modified).decode(row)?);
+        server.allocators.learn(&crate::storage::Encoded::stored(entry.value.clone(), entry.modified).decode(row)?);
     }
     Ok(())
 }

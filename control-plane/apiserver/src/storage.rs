@@ -2,13 +2,14 @@
 //!
 //! A stored value is the object's JSON without `apiVersion` and `kind` (the key
 //! says them), without `metadata.resourceVersion` (the commit says it), and with
-//! `metadata` first. So the place of the resource version is known, and an item
-//! of a list is the stored bytes with one insertion:
+//! `metadata` first. So the place of the resource version is known, and what
+//! clients see is the stored bytes with insertions, made while they are written:
+//! the store, the cache and the watches share one copy of each version.
 //!
 //! ```text
-//! stored    {"metadata":{"name":"web",…},"spec":…}
-//! Encoded   {"metadata":{"resourceVersion":"7","name":"web",…},"spec":…}
-//! on wire   {"apiVersion":"v1","kind":"Pod","metadata":{"resourceVersion":"7",…
+//! stored   {"metadata":{"name":"web",…},"spec":…}
+//! in list  {"metadata":{"resourceVersion":"7","name":"web",…},"spec":…}
+//! on wire  {"apiVersion":"v1","kind":"Pod","metadata":{"resourceVersion":"7",…
 //! ```
 //!
 //! Called by the verbs and the cache. It knows nothing of HTTP.
@@ -19,8 +20,9 @@ use crate::{
     registry::{Resource, Scope},
 };
 use bytes::{BufMut, Bytes, BytesMut};
-use serde_json::{Map, Value};
-use std::{io::Write, sync::Arc};
+use serde::Deserialize;
+use serde_json::Value;
+use std::{collections::BTreeMap, io::Write, sync::Arc};
 use wk_store::{Entry, Error, Expected, Key, Revision, Store};
 
 /// How every stored value begins; the resource version goes right behind it.
@@ -29,49 +31,43 @@ const HEAD: &[u8] = b"{\"metadata\":{";
 /// Attempts to write an object that others keep changing.
 const UPDATE_ATTEMPTS_MAX: usize = 16;
 
-/// An object's JSON as an item of a list has it: `metadata` (with the resource
-/// version) first, no `apiVersion`, no `kind`.
+/// An object's stored bytes and the commit that wrote them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoded {
-    /// The JSON.
-    pub json: Bytes,
+    /// As [`encode`] writes it.
+    value: Bytes,
     /// The commit that wrote it; 0 when it was not stored (dry run).
     pub revision: Revision,
 }
 
 impl Encoded {
+    /// Bytes of what is written around the stored value, about.
+    const AROUND_BYTES: usize = 112;
+
     /// The stored bytes of a commit.
-    pub fn stored(value: &[u8], revision: Revision) -> Self {
-        let mut json = BytesMut::with_capacity(value.len() + 48);
-        let (head, rest) = value.split_at(HEAD.len().min(value.len()));
-        json.put_slice(head);
-        let separator = if rest.first() == Some(&b'}') { "" } else { "," };
-        write!((&mut json).writer(), "\"resourceVersion\":\"{revision}\"{separator}").expect(IN_MEMORY);
-        json.put_slice(rest);
-        Self { json: json.freeze(), revision }
+    pub fn stored(value: Bytes, revision: Revision) -> Self {
+        Self { value, revision }
     }
 
     /// An object that is not stored, as it is.
     pub fn unstored(object: &Value) -> Self {
         let version = object::metadata_str(object, "resourceVersion").parse();
-        match version {
-            Ok(revision) => Self::stored(&encode(object), Revision(revision)),
-            Err(_) => Self { json: encode(object), revision: Revision(0) },
-        }
+        Self { value: encode(object), revision: Revision(version.unwrap_or(0)) }
     }
 
     /// The same object, said to be of another revision.
     pub fn at_revision(&self, revision: Revision) -> Self {
-        let member = format!("\"resourceVersion\":\"{}\"", self.revision);
-        let (head, rest) = self.json.split_at(HEAD.len());
-        let Some(rest) = rest.strip_prefix(member.as_bytes()) else { return Self { revision, ..self.clone() } };
-        let rest = rest.strip_prefix(b",").unwrap_or(rest);
-        Self::stored(&[head, rest].concat(), revision)
+        Self { revision, ..self.clone() }
+    }
+
+    /// Bytes of room for it, as an item or on the wire.
+    pub fn room(&self) -> usize {
+        self.value.len() + Self::AROUND_BYTES
     }
 
     /// The whole object as JSON.
     pub fn on_wire(&self, row: &Resource) -> Bytes {
-        let mut json = BytesMut::with_capacity(self.json.len() + 64);
+        let mut json = BytesMut::with_capacity(self.room());
         self.write_on_wire(row, &mut json);
         json.freeze()
     }
@@ -81,7 +77,30 @@ impl Encoded {
         let slash = if row.group.is_empty() { "" } else { "/" };
         write!(out.writer(), "{{\"apiVersion\":\"{}{slash}{}\",\"kind\":\"{}\",", row.group, row.version, row.kind)
             .expect(IN_MEMORY);
-        out.put_slice(&self.json[1..]);
+        self.write_fields(out);
+    }
+
+    /// Appends the object as an item of a list has it, without `apiVersion` and `kind`.
+    pub fn write_item(&self, out: &mut BytesMut) {
+        out.put_u8(b'{');
+        self.write_fields(out);
+    }
+
+    /// All behind the first brace, with the resource version.
+    fn write_fields(&self, out: &mut BytesMut) {
+        let (head, rest) = self.value.split_at(HEAD.len().min(self.value.len()));
+        out.put_slice(head.get(1..).unwrap_or_default());
+        if self.revision != Revision(0) {
+            let separator = if rest.first() == Some(&b'}') { "" } else { "," };
+            write!(out.writer(), "\"resourceVersion\":\"{}\"{separator}", self.revision).expect(IN_MEMORY);
+        }
+        out.put_slice(rest);
+    }
+
+    /// The labels and nothing else, which costs a look at the metadata.
+    pub fn labels(&self) -> BTreeMap<Box<str>, Box<str>> {
+        let only: OnlyMetadata = serde_json::from_slice(&self.value).unwrap_or_default();
+        only.metadata.labels.unwrap_or_default()
     }
 
     /// The object as a value, with `apiVersion` and `kind`.
@@ -89,12 +108,21 @@ impl Encoded {
     /// # Errors
     /// [`ApiError::Internal`] when it is not what [`encode`] wrote.
     pub fn decode(&self, row: &Resource) -> Result<Value, ApiError> {
-        let mut fields: Map<String, Value> = serde_json::from_slice(&self.json)
-            .map_err(|error| ApiError::Internal(format!("stored {} is damaged: {error}", row.kind)))?;
-        fields.insert("apiVersion".to_owned(), row.api_version().into());
-        fields.insert("kind".to_owned(), row.kind.into());
-        Ok(Value::Object(fields))
+        serde_json::from_slice(&self.on_wire(row))
+            .map_err(|error| ApiError::Internal(format!("stored {} is damaged: {error}", row.kind)))
     }
+}
+
+#[derive(Default, Deserialize)]
+struct OnlyMetadata {
+    #[serde(default)]
+    metadata: OnlyLabels,
+}
+
+#[derive(Default, Deserialize)]
+struct OnlyLabels {
+    #[serde(default)]
+    labels: Option<BTreeMap<Box<str>, Box<str>>>,
 }
 
 const IN_MEMORY: &str = "writing to memory does not fail";
@@ -215,7 +243,7 @@ impl Storage {
     pub async fn get(&self, row: &Resource, namespace: &str, name: &str) -> Result<Encoded, ApiError> {
         let entry = self.store.get(&key(row, namespace, name)).await?;
         let entry = entry.ok_or_else(|| ApiError::NotFound(Target::object(row, name)))?;
-        Ok(Encoded::stored(&entry.value, entry.modified))
+        Ok(Encoded::stored(entry.value, entry.modified))
     }
 
     /// Stores a new object.
@@ -227,7 +255,7 @@ impl Storage {
         let key = key(row, object::namespace(object), name);
         let written = self.store.put(key, value.clone(), Expected::Absent, row.strategy.durability(object)).await;
         match written {
-            Ok(revision) => Ok(Encoded::stored(&value, revision)),
+            Ok(revision) => Ok(Encoded::stored(value, revision)),
             Err(Error::Conflict { .. }) => Err(ApiError::AlreadyExists(Target::object(row, name))),
             Err(error) => Err(error.into()),
         }
@@ -257,7 +285,7 @@ impl Storage {
         let mut found = self.entry(&key(row, namespace, name)).await?;
         for _ in 0..UPDATE_ATTEMPTS_MAX {
             let entry = found.ok_or_else(|| ApiError::NotFound(Target::object(row, name)))?;
-            let update = decide(Encoded::stored(&entry.value, entry.modified).decode(row)?)?;
+            let update = decide(Encoded::stored(entry.value.clone(), entry.modified).decode(row)?)?;
             match self.write(row, &entry, update).await? {
                 Written::Done(updated) => return Ok(updated),
                 Written::Changed(now) => found = now,
@@ -286,16 +314,16 @@ impl Storage {
             Update::Write(object) => {
                 let value = encode(&object);
                 if value == entry.value {
-                    return Ok(Updated { object: Encoded::stored(&value, entry.modified), done: Done::Kept });
+                    return Ok(Updated { object: Encoded::stored(value, entry.modified), done: Done::Kept });
                 }
                 let (expected, durability) = (Expected::At(entry.modified), row.strategy.durability(&object));
                 let revision = self.store.put(entry.key.clone(), value.clone(), expected, durability).await?;
-                Ok(Updated { object: Encoded::stored(&value, revision), done: Done::Written })
+                Ok(Updated { object: Encoded::stored(value, revision), done: Done::Written })
             }
             Update::Delete(object) => {
                 self.store.delete(&entry.key, entry.modified).await?;
                 // The last state was not stored: it has the version before it.
-                Ok(Updated { object: Encoded::stored(&encode(&object), entry.modified), done: Done::Deleted })
+                Ok(Updated { object: Encoded::stored(encode(&object), entry.modified), done: Done::Deleted })
             }
         }
     }
@@ -306,25 +334,39 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn item(encoded: &Encoded) -> String {
+        let mut out = BytesMut::new();
+        encoded.write_item(&mut out);
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
     #[test]
     fn the_resource_version_goes_into_the_stored_bytes() {
         let object = json!({"apiVersion": "v1", "kind": "Pod", "spec": {"a": 1},
                             "metadata": {"resourceVersion": "3", "name": "x"}});
         let stored = encode(&object);
         assert_eq!(stored, r#"{"metadata":{"name":"x"},"spec":{"a":1}}"#);
-        let encoded = Encoded::stored(&stored, Revision(7));
-        assert_eq!(encoded.json, r#"{"metadata":{"resourceVersion":"7","name":"x"},"spec":{"a":1}}"#);
+        let encoded = Encoded::stored(stored, Revision(7));
+        assert_eq!(item(&encoded), r#"{"metadata":{"resourceVersion":"7","name":"x"},"spec":{"a":1}}"#);
     }
 
     #[test]
     fn the_resource_version_can_be_replaced() {
-        let encoded = Encoded::stored(&encode(&json!({"metadata": {"name": "x"}})), Revision(7));
-        assert_eq!(encoded.at_revision(Revision(12)).json, r#"{"metadata":{"resourceVersion":"12","name":"x"}}"#);
+        let encoded = Encoded::stored(encode(&json!({"metadata": {"name": "x"}})), Revision(7));
+        let later = encoded.at_revision(Revision(12));
+        assert_eq!(item(&later), r#"{"metadata":{"resourceVersion":"12","name":"x"}}"#);
     }
 
     #[test]
     fn empty_metadata_is_still_json() {
-        let encoded = Encoded::stored(&encode(&json!({})), Revision(7));
-        assert_eq!(encoded.json, r#"{"metadata":{"resourceVersion":"7"}}"#);
+        let encoded = Encoded::stored(encode(&json!({})), Revision(7));
+        assert_eq!(item(&encoded), r#"{"metadata":{"resourceVersion":"7"}}"#);
+    }
+
+    #[test]
+    fn what_is_not_stored_has_no_resource_version() {
+        assert_eq!(item(&Encoded::unstored(&json!({"metadata": {"name": "x"}}))), r#"{"metadata":{"name":"x"}}"#);
+        let read = Encoded::unstored(&json!({"metadata": {"name": "x", "resourceVersion": "9"}}));
+        assert_eq!(item(&read), r#"{"metadata":{"resourceVersion":"9","name":"x"}}"#);
     }
 }

@@ -4,10 +4,7 @@
 use super::resource::CachedObject;
 use crate::{registry::Resource, storage::Encoded};
 use bytes::{BufMut, Bytes, BytesMut};
-use std::{
-    collections::VecDeque,
-    sync::{Arc, OnceLock},
-};
+use std::{collections::VecDeque, sync::Arc};
 use wk_store::Revision;
 
 /// Changes kept per resource: what a watcher may be behind. Enough for a burst
@@ -47,20 +44,15 @@ pub struct CachedEvent {
     pub previous: Option<Arc<CachedObject>>,
     /// The commit.
     pub revision: Revision,
-    /// The JSON frame, made by the first watcher that sends it.
-    pub(super) frame: OnceLock<Bytes>,
 }
 
-impl CachedEvent {
-    /// The event as a line of JSON; the same bytes for every watcher.
-    pub fn frame(&self, row: &Resource) -> Bytes {
-        self.frame.get_or_init(|| frame(row, self.kind, &self.object.encoded)).clone()
-    }
-}
+/// Bytes around the object in a line, at most.
+const FRAME_BYTES: usize = 40;
 
-/// One line of a JSON watch stream.
+/// One line of a JSON watch stream. Each watcher makes its own when it sends it:
+/// a copy of some kilobytes costs less than keeping a second one of each change.
 pub fn frame(row: &Resource, kind: EventKind, object: &Encoded) -> Bytes {
-    let mut line = BytesMut::with_capacity(object.json.len() + 112);
+    let mut line = BytesMut::with_capacity(object.room() + FRAME_BYTES);
     line.put_slice(b"{\"type\":\"");
     line.put_slice(kind.name().as_bytes());
     line.put_slice(b"\",\"object\":");
@@ -128,8 +120,7 @@ mod tests {
 
     fn event(revision: u64) -> Arc<CachedEvent> {
         let object = Arc::new(CachedObject::empty(Revision(revision)));
-        let revision = Revision(revision);
-        Arc::new(CachedEvent { kind: EventKind::Added, object, previous: None, revision, frame: OnceLock::new() })
+        Arc::new(CachedEvent { kind: EventKind::Added, object, previous: None, revision: Revision(revision) })
     }
 
     #[test]

@@ -9,19 +9,16 @@ use crate::{
     registry::{Resource, Scope},
     storage::{self, Encoded},
 };
+use bytes::Bytes;
 use parking_lot::RwLock;
-use serde::Deserialize;
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, OnceLock},
-};
+use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::{OnceCell, watch};
 use wk_store::{Change, Entry, Key, Listing, Page, Revision, Store};
 
 /// An object as the cache keeps it: encoded, with what selectors ask for.
 #[derive(Debug)]
 pub struct CachedObject {
-    /// The JSON.
+    /// Its bytes, shared with the store.
     pub encoded: Encoded,
     /// `metadata.namespace`; empty for cluster-scoped objects.
     pub namespace: Box<str>,
@@ -35,7 +32,7 @@ pub struct CachedObject {
 
 impl CachedObject {
     /// An object of the store. `key` tells its namespace and name.
-    pub fn new(row: &Resource, key: &Key, value: &[u8], revision: Revision) -> Self {
+    pub fn new(row: &Resource, key: &Key, value: Bytes, revision: Revision) -> Self {
         let encoded = Encoded::stored(value, revision);
         let (namespace, name) = names_in(row, key);
         let (labels, fields) = selectable(row, &encoded);
@@ -44,7 +41,7 @@ impl CachedObject {
 
     #[cfg(test)]
     pub(super) fn empty(revision: Revision) -> Self {
-        let encoded = Encoded { json: bytes::Bytes::from_static(b"{}"), revision };
+        let encoded = Encoded::stored(Bytes::from_static(b"{}"), revision);
         Self { encoded, namespace: "".into(), name: "".into(), labels: [].into(), fields: [].into() }
     }
 
@@ -75,22 +72,9 @@ fn names_in(row: &Resource, key: &Key) -> (Box<str>, Box<str>) {
 type Labels = Box<[(Box<str>, Box<str>)]>;
 type Fields = Box<[(&'static str, Box<str>)]>;
 
-#[derive(Default, Deserialize)]
-struct OnlyMetadata {
-    #[serde(default)]
-    metadata: OnlyLabels,
-}
-
-#[derive(Default, Deserialize)]
-struct OnlyLabels {
-    #[serde(default)]
-    labels: Option<BTreeMap<Box<str>, Box<str>>>,
-}
-
 /// Labels cost a look at the metadata; fields need the whole object.
 fn selectable(row: &Resource, encoded: &Encoded) -> (Labels, Fields) {
-    let only: OnlyMetadata = serde_json::from_slice(&encoded.json).unwrap_or_default();
-    let labels = only.metadata.labels.unwrap_or_default().into_iter().collect();
+    let labels = encoded.labels().into_iter().collect();
     if row.strategy.selectable_field_names().is_empty() {
         return (labels, [].into());
     }
@@ -149,7 +133,7 @@ impl ResourceCache {
     }
 
     fn fill(&self, listing: Listing) {
-        let object = |entry: &Entry| CachedObject::new(self.row, &entry.key, &entry.value, entry.modified);
+        let object = |entry: &Entry| CachedObject::new(self.row, &entry.key, entry.value.clone(), entry.modified);
         let objects = listing.entries.iter().map(|entry| (entry.key.clone(), Arc::new(object(entry)))).collect();
         let mut content = Content { objects, history: History::begin_at(listing.revision), revision: listing.revision };
         let mut state = self.state.write();
@@ -239,12 +223,12 @@ impl Content {
         self.revision = revision;
         let (object, previous) = match change {
             Change::Put { new, .. } => {
-                let object = Arc::new(CachedObject::new(row, key, &new.value, revision));
+                let object = Arc::new(CachedObject::new(row, key, new.value.clone(), revision));
                 let previous = self.objects.insert(key.clone(), object.clone());
                 (object, previous)
             }
             Change::Delete { old, .. } => {
-                let last = CachedObject::new(row, key, &old.value, revision);
+                let last = CachedObject::new(row, key, old.value.clone(), revision);
                 (Arc::new(last), self.objects.remove(key))
             }
         };
@@ -253,6 +237,6 @@ impl Content {
             (Change::Put { .. }, None) => EventKind::Added,
             (Change::Put { .. }, Some(_)) => EventKind::Modified,
         };
-        self.history.push(Arc::new(CachedEvent { kind, object, previous, revision, frame: OnceLock::new() }));
+        self.history.push(Arc::new(CachedEvent { kind, object, previous, revision }));
     }
 }

@@ -284,7 +284,7 @@ fn list_meta(list: &List) -> Map<String, Value> {
 
 /// A list as JSON, without a look into its items.
 fn list_on_wire(row: &Resource, list: &List) -> Bytes {
-    let size: usize = list.items.iter().map(|item| item.json.len() + 1).sum();
+    let size: usize = list.items.iter().map(Encoded::room).sum();
     let mut out = BytesMut::with_capacity(size + 256);
     let (kind, api_version, meta) = (row.kind, row.api_version(), Value::Object(list_meta(list)));
     let head = format!("{{\"kind\":\"{kind}List\",\"apiVersion\":\"{api_version}\",\"metadata\":{meta},\"items\":[");
@@ -293,7 +293,7 @@ fn list_on_wire(row: &Resource, list: &List) -> Bytes {
         if index > 0 {
             out.put_u8(b',');
         }
-        out.put_slice(&item.json);
+        item.write_item(&mut out);
     }
     out.put_slice(b"]}\n");
     out.freeze()

@@ -11,7 +11,6 @@ use crate::{
     object, patch,
     schema::{self, Decoded, FieldError},
     selector::Labels,
-    storage::Encoded,
     verbs::{Call, create::Managed, options::WriteOptions, update::update_object},
 };
 use bytes::Bytes;
@@ -83,8 +82,7 @@ async fn write(call: &Call, options: &WriteOptions, edit: EditScale<'_>) -> Resu
     };
     let mut warnings = Vec::new();
     let updated = update_object(call, options, &edit, Managed::ByUpdate, &mut warnings).await;
-    let Encoded { json, revision } = updated.map_err(|error| about_scale(call, error))?.object;
-    let object = Encoded { json, revision }.decode(call.row)?;
+    let object = updated.map_err(|error| about_scale(call, error))?.object.decode(call.row)?;
     Ok(Reply::value(scale_of(&object)).with_warnings(warnings))
 }
 

@@ -127,7 +127,7 @@ fn take_matching(
         if objects.len() == limit {
             return index;
         }
-        let object = CachedObject::new(call.row, &entry.key, &entry.value, entry.modified);
+        let object = CachedObject::new(call.row, &entry.key, entry.value.clone(), entry.modified);
         if filter.matches(&object) {
             objects.push(Arc::new(object));
         }

@@ -90,7 +90,7 @@ pub async fn update_object(
     let mut found = storage.entry(&key).await?;
     for _ in 0..ATTEMPTS_MAX {
         let entry = found.ok_or_else(|| ApiError::NotFound(Target::object(row, name)))?;
-        let old = Encoded::stored(&entry.value, entry.modified).decode(row)?;
+        let old = Encoded::stored(entry.value.clone(), entry.modified).decode(row)?;
         let Decoded { object: new, warnings: said } = edit(&old)?;
         let mut new = finished(call, new, &old, options, managed).await?;
         let claims = call.server.allocators.claim(row, &mut new, Some(&old))?;

@@ -59,6 +59,13 @@ pub async fn watch(call: &Call) -> Result<Reply, ApiError> {
     Ok(Reply::response(response))
 }
 
+/// A line of the stream. An object becomes text when its turn comes, so that a
+/// client that reads slowly holds no copies.
+enum Line {
+    Object(EventKind, Encoded),
+    Text(Bytes),
+}
+
 /// A running watch.
 struct Watch {
     row: &'static Resource,
@@ -71,7 +78,7 @@ struct Watch {
     rendering: Rendering,
     columns: Columns,
     /// Lines not yet sent; refilled from the history when empty.
-    lines: VecDeque<Bytes>,
+    lines: VecDeque<Line>,
     end: Instant,
     bookmark_at: Option<Instant>,
 }
@@ -136,8 +143,7 @@ impl Watch {
         let (objects, revision) = list::matching(call, &self.filter).await?;
         if wanted != Some(false) {
             for object in &objects {
-                let line = self.line(EventKind::Added, &object.encoded, None);
-                self.lines.push_back(line);
+                self.lines.push_back(Line::Object(EventKind::Added, object.encoded.clone()));
             }
         }
         if wanted == Some(true) {
@@ -146,7 +152,7 @@ impl Watch {
                 "kubernetes.io/initial-events-list-blueprint": self.blueprint(),
             });
             let line = self.bookmark(revision, Some(annotations));
-            self.lines.push_back(line);
+            self.lines.push_back(Line::Text(line));
         }
         Ok(revision)
     }
@@ -162,8 +168,10 @@ impl Watch {
     /// The next line; `None` at the end of the watch.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(line) = self.lines.pop_front() {
-                return Some(line);
+            match self.lines.pop_front() {
+                Some(Line::Object(kind, object)) => return Some(self.text(kind, &object)),
+                Some(Line::Text(text)) => return Some(text),
+                None => {}
             }
             let watcher = self.watcher.as_mut()?;
             let bookmark_at = self.bookmark_at.unwrap_or(self.end);
@@ -179,7 +187,7 @@ impl Watch {
     fn take(&mut self, events: Result<Vec<Arc<CachedEvent>>, Lost>) {
         match events {
             Ok(events) => {
-                let lines: Vec<Bytes> = events.iter().filter_map(|event| self.event(event)).collect();
+                let lines: Vec<Line> = events.iter().filter_map(|event| self.line(event)).collect();
                 self.lines.extend(lines);
             }
             Err(lost) => self.fail(lost.oldest, lost),
@@ -196,7 +204,7 @@ impl Watch {
         }
         if self.lines.is_empty() {
             let line = self.bookmark(progress, None);
-            self.lines.push_back(line);
+            self.lines.push_back(Line::Text(line));
         }
         let next = Instant::now() + BOOKMARK_PERIOD;
         self.bookmark_at = (next < self.end).then_some(next);
@@ -205,38 +213,35 @@ impl Watch {
     fn fail(&mut self, after: Revision, lost: Lost) {
         let error = ApiError::Expired(format!("too old resource version: {after} ({})", lost.oldest));
         let line = json!({"type": "ERROR", "object": error.status()});
-        self.lines.push_back(format!("{line}\n").into());
+        self.lines.push_back(Line::Text(format!("{line}\n").into()));
         self.watcher = None;
     }
 
     /// What this watch sees of a change: an object that comes to match is added,
     /// one that no longer does is deleted.
-    fn event(&mut self, event: &CachedEvent) -> Option<Bytes> {
+    fn line(&self, event: &CachedEvent) -> Option<Line> {
         if !self.namespace.is_empty() && self.namespace != event.object.namespace {
             return None;
         }
         let before = event.previous.as_ref().is_some_and(|previous| self.filter.matches(previous));
         let after = event.kind != EventKind::Deleted && self.filter.matches(&event.object);
+        let now = &event.object.encoded;
         match (event.kind, before, after) {
-            (EventKind::Deleted, true, _) => Some(self.line(EventKind::Deleted, &event.object.encoded, Some(event))),
-            (_, false, true) => Some(self.line(EventKind::Added, &event.object.encoded, Some(event))),
-            (_, true, true) => Some(self.line(EventKind::Modified, &event.object.encoded, Some(event))),
+            (EventKind::Deleted, true, _) => Some(Line::Object(EventKind::Deleted, now.clone())),
+            (_, false, true) => Some(Line::Object(EventKind::Added, now.clone())),
+            (_, true, true) => Some(Line::Object(EventKind::Modified, now.clone())),
             (_, true, false) => {
                 // As it last matched, at the revision of the change.
                 let last = event.previous.as_ref()?.encoded.at_revision(event.revision);
-                Some(self.line(EventKind::Deleted, &last, None))
+                Some(Line::Object(EventKind::Deleted, last))
             }
             (_, false, false) => None,
         }
     }
 
-    /// `event` is the change itself, when the line is just that.
-    fn line(&mut self, kind: EventKind, object: &Encoded, event: Option<&CachedEvent>) -> Bytes {
+    fn text(&mut self, kind: EventKind, object: &Encoded) -> Bytes {
         if self.rendering.accepted.shape == Shape::Object {
-            return match event {
-                Some(event) if event.kind == kind => event.frame(self.row),
-                _ => frame(self.row, kind, object),
-            };
+            return frame(self.row, kind, object);
         }
         let columns = std::mem::replace(&mut self.columns, Columns::Known);
         let shape = self.rendering.accepted.shape;
