@@ -73,7 +73,9 @@ impl Pods {
         let (ended_sender, mut ended) = mpsc::channel::<String>(ENDED_MAX);
         let api: Api<Pod> = Api::all(self.context.config.client.clone());
         let mine = watcher::Config::default().fields(&format!("spec.nodeName={}", self.context.config.node_name));
-        let mut stream = watcher(api, mine).default_backoff().boxed();
+        // Half of most objects, and nobody here reads them.
+        let lean = |pod: &mut Pod| pod.metadata.managed_fields = None;
+        let mut stream = watcher(api, mine).default_backoff().modify(lean).boxed();
         let (mut listed, mut first) = (BTreeSet::new(), true);
         loop {
             tokio::select! {
