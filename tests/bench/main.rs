@@ -5,6 +5,7 @@
 
 mod api;
 mod cluster;
+mod exec;
 mod idle;
 mod pods;
 mod report;
@@ -25,6 +26,9 @@ fn main() {
     }
     if report.wants("pods") {
         pods::pods(&mut report);
+    }
+    if report.wants("exec") {
+        exec::exec(&mut report);
     }
     if report.wants("many") {
         pods::many(&mut report);

@@ -20,7 +20,8 @@ use std::{
 
 const IMAGE: &str = "kiamol/ch02-hello-kiamol";
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+/// Runs a client's work.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
@@ -90,9 +91,18 @@ pub fn pods(report: &mut Report) {
     report.line("one pod, create to Ready on a watch: p99", millis(percentile(&mut samples, 0.99)), "< 40 ms", "");
     report.line("Deployment of 100 to all Ready", millis(deploy(directory.path(), 100)), "< 500 ms", "0.7 s (hollow)");
     report.line("rolling update of 100", millis(block_on(roll(directory.path()))), "< 1000 ms", "1.7 s (hollow)");
-    let begun = Instant::now();
-    Cluster::wk(directory.path(), &["get", "pods"]);
-    report.line("wk get pods with 100 pods, whole process", millis(begun.elapsed()), "< 30 ms", "");
+    let listing = |_| {
+        let begun = Instant::now();
+        Cluster::wk(directory.path(), &["get", "pods"]);
+        begun.elapsed()
+    };
+    let mut samples: Vec<Duration> = (0..21).map(listing).collect();
+    report.line(
+        "wk get pods with 100 pods, whole process: median",
+        millis(percentile(&mut samples, 0.5)),
+        "< 30 ms",
+        "",
+    );
 }
 
 async fn one_by_one(directory: &Path) -> Vec<Duration> {
