@@ -91,6 +91,14 @@ pub enum Command {
     /// Show and change the kubeconfig
     #[command(subcommand)]
     Config(Config),
+    /// Compile the wasm on standard input; the server runs it for itself
+    #[command(hide = true)]
+    Compile {
+        /// component or module
+        kind: String,
+        /// Where the machine code goes
+        code: PathBuf,
+    },
     /// Print a shell completion script
     Completion {
         /// bash, elvish, fish, powershell or zsh

@@ -55,7 +55,7 @@ use crate::{
 use anyhow::{Context as _, Result, bail};
 use clap::CommandFactory;
 use serde_json::Value;
-use std::{process::ExitCode, time::Duration};
+use std::{io::Write, path::Path, process::ExitCode, time::Duration};
 
 /// Runs the command.
 ///
@@ -72,6 +72,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         Command::Snapshot(snapshot) => client_runtime()?.block_on(snapshot::run(&args.global, snapshot)),
         Command::Config(config) => config::run(&args.global, config),
         Command::Image(image) => image::run(&args.global, image),
+        Command::Compile { kind, code } => Ok(compile(&kind, &code)),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "wk", &mut crate::output::stdout());
             Ok(ExitCode::SUCCESS)
@@ -81,6 +82,18 @@ pub fn run(args: Args) -> Result<ExitCode> {
             run_client(&context, *command).await
         }),
     }
+}
+
+/// What the server reads when it runs this.
+fn compile(kind: &str, code: &Path) -> ExitCode {
+    let compiled = wk_engine::compiler::compile(kind, code);
+    compiled.map_or_else(
+        |failure| {
+            let _ = writeln!(std::io::stderr(), "{failure}"); // nobody listens: the code says enough
+            ExitCode::from(failure.exit_code())
+        },
+        |()| ExitCode::SUCCESS,
+    )
 }
 
 /// One thread: a client command is over before a second one would have started.

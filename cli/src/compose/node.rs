@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::NodeAddress;
 use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
 use tokio::runtime::Handle;
 use wk_apiserver::node_connector::Nodes;
-use wk_engine::{Limits, Programs, Toolbox, WasmRuntime};
+use wk_engine::{Compiler, Limits, Programs, Toolbox, WasmRuntime};
 use wk_images::ImageStore;
 use wk_kubelet::{Capacity, ClusterDns, Kubelet, KubeletHandle, NodeConfig, server};
 use wk_network::Network;
@@ -69,7 +69,7 @@ pub(super) fn start_all(shared: &Shared, nodes: &Arc<Nodes>, guests: Handle) -> 
     let data_dir = &shared.config.data_dir;
     let network = shared.network();
     let machine = Machine {
-        programs: Programs::new(&data_dir.join("cache")).context("start the engine")?,
+        programs: Programs::new(&data_dir.join("cache"), compiler()).context("start the engine")?,
         images: Arc::new(
             ImageStore::open(data_dir.join(crate::commands::IMAGES_DIRECTORY)).context("open the images")?,
         ),
@@ -165,6 +165,11 @@ fn wasm_runtime(shared: &Shared, machine: &Machine, directory: &Path, range: Ipv
         limits: Limits::default(),
     };
     WasmRuntime::new(config).context("start the wasm runtime")
+}
+
+/// This very program, even when its file has been replaced since.
+fn compiler() -> Compiler {
+    Compiler::Process { program: "/proc/self/exe".into(), args: vec!["compile".into()] }
 }
 
 fn toolbox() -> Toolbox {

@@ -15,7 +15,7 @@
 //! ```
 //!
 //! Reading order: [`runtime`], `state`, `sandbox`, `container`, `rootfs`, [`programs`],
-//! `toolbox`, `linker`, `host`, `sockets`, `run`, `limits`, `cpu`, `epoch`, `files`, `stdio`, `logs`,
+//! [`compiler`], `code_file`, `toolbox`, `linker`, `host`, `sockets`, `run`, `limits`, `cpu`, `epoch`, `files`, `stdio`, `logs`,
 //! `processes`, `terminal`, `exec`, `image_service`.
 //!
 //! Shared by all containers: the engine, its epoch ticker, compiled programs, the
@@ -26,6 +26,8 @@
 //! is the only one to write its end; nothing a guest does panics the process.
 #![deny(unsafe_code)]
 
+mod code_file;
+pub mod compiler;
 mod container;
 mod cpu;
 mod epoch;
@@ -50,6 +52,7 @@ mod terminal;
 mod tests;
 mod toolbox;
 
+pub use compiler::Compiler;
 pub use limits::Limits;
 pub use programs::Programs;
 pub use runtime::{Config, WasmRuntime};

@@ -1,7 +1,7 @@
 //! Images become programs: compiled once, kept on disk and in memory.
 //!
 //! ```text
-//! digest ─▶ in memory? ─▶ <cache>/<engine's hash>/<digest>.cwasm? ─▶ compile, on a niced thread
+//! digest ─▶ in memory? ─▶ <cache>/<engine's hash>/<digest>.cwasm? ─▶ compile (`compiler.rs`)
 //! ```
 //!
 //! Machine code is trusted when it is loaded, so it is loaded only from files
@@ -14,6 +14,8 @@
 //! all nodes of a process: it holds the process's one `wasmtime::Engine`.
 
 use crate::{
+    code_file,
+    compiler::{Compiler, Failure},
     epoch::Ticker,
     host::{HostState, ModuleHostState},
     linker,
@@ -22,13 +24,12 @@ use crate::{
 };
 use parking_lot::Mutex;
 use std::{
-    borrow::Cow,
     collections::HashMap,
-    fs::{self, DirBuilder, OpenOptions},
+    fs::{self, DirBuilder},
     hash::{DefaultHasher, Hash, Hasher},
-    io::{self, Write},
+    io,
     num::NonZeroUsize,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -53,9 +54,6 @@ const WASM_STACK_BYTES: usize = 512 << 10;
 /// program's own.
 const BACKTRACE_FRAMES_MAX: usize = 32;
 
-/// How much the compiler gives way to everything else.
-const COMPILER_NICENESS: libc::c_int = 10;
-
 /// The engine, what guests link against, and every program in use.
 pub struct Programs {
     engine: Engine,
@@ -66,8 +64,9 @@ pub struct Programs {
     cache: PathBuf,
     loaded: Mutex<HashMap<ImageDigest, Arc<OnceCell<Arc<Program>>>>>,
     toolbox: OnceCell<Arc<Program>>,
+    compiler: Compiler,
     /// One compilation at a time: each uses every core.
-    compiler: Mutex<()>,
+    compiling: Mutex<()>,
 }
 
 impl Programs {
@@ -75,7 +74,7 @@ impl Programs {
     ///
     /// # Errors
     /// [`Error::Internal`] when the directory or a thread cannot be had.
-    pub fn new(cache_dir: &Path) -> Result<Arc<Self>, Error> {
+    pub fn new(cache_dir: &Path, compiler: Compiler) -> Result<Arc<Self>, Error> {
         let engine = Engine::new(&engine_config()).map_err(internal("set up wasmtime"))?;
         let cache = cache_dir.join(compatibility(&engine));
         remove_all_but(&cache, cache_dir);
@@ -83,8 +82,8 @@ impl Programs {
         let ticker = Arc::new(Ticker::start(&engine).map_err(internal("start a thread"))?);
         let components = linker::for_components(&engine).map_err(internal("link WASI 0.2"))?;
         let modules = linker::for_modules(&engine).map_err(internal("link WASI 0.1"))?;
-        let (loaded, toolbox, compiler) = (Mutex::default(), OnceCell::new(), Mutex::default());
-        Ok(Arc::new(Self { engine, ticker, components, modules, cache, loaded, toolbox, compiler }))
+        let (loaded, toolbox, compiling) = (Mutex::default(), OnceCell::new(), Mutex::default());
+        Ok(Arc::new(Self { engine, ticker, components, modules, cache, loaded, toolbox, compiler, compiling }))
     }
 
     pub(crate) fn ticker(&self) -> Arc<Ticker> {
@@ -132,7 +131,7 @@ impl Programs {
     pub(crate) fn forget(&self, digest: &ImageDigest) {
         self.loaded.lock().remove(digest);
         let cached = self.cached(digest);
-        for path in [sum_path(&cached), cached] {
+        for path in [code_file::sum_path(&cached), cached] {
             if let Err(error) = fs::remove_file(path)
                 && error.kind() != io::ErrorKind::NotFound
             {
@@ -154,7 +153,7 @@ impl Programs {
                 let (name, blob) = (name_of(record), blob.display());
                 return Err(Error::InvalidArgument(format!("image {name} is damaged on disk ({blob}); load it again")));
             }
-            Ok(bytes.into())
+            Ok(bytes)
         })?;
         self.link(code, record)
     }
@@ -163,7 +162,7 @@ impl Programs {
         let unusable = |error: &wasmtime::Error| Error::Internal(format!("load the toolbox: {error:#}"));
         let digest = ImageDigest::of(toolbox.wasm);
         self.keep_code(&digest, toolbox.code).map_err(internal("keep compiled code"))?;
-        let code = self.code(&digest, WasmKind::Component, &unusable, || Ok(toolbox.wasm.into()))?;
+        let code = self.code(&digest, WasmKind::Component, &unusable, || Ok(toolbox.wasm.to_vec()))?;
         let Code::Component(component) = code else { return Err(unusable(&wasmtime::Error::msg("it is a module"))) };
         let linker = linker::for_toolbox(&self.engine).map_err(|error| unusable(&error))?;
         let instance = linker.instantiate_pre(&component);
@@ -174,7 +173,7 @@ impl Programs {
     /// another engine is noticed when it is loaded, and made anew.
     fn keep_code(&self, digest: &ImageDigest, code: &[u8]) -> io::Result<()> {
         let cached = self.cached(digest);
-        if code.is_empty() || cached.exists() { Ok(()) } else { write_code(&cached, code) }
+        if code.is_empty() || cached.exists() { Ok(()) } else { code_file::write(&cached, code) }
     }
 
     /// Machine code: from the cache, else compiled and kept there.
@@ -183,26 +182,23 @@ impl Programs {
         digest: &ImageDigest,
         kind: WasmKind,
         unusable: &dyn Fn(&wasmtime::Error) -> Error,
-        source: impl FnOnce() -> Result<Cow<'static, [u8]>, Error>,
+        source: impl FnOnce() -> Result<Vec<u8>, Error>,
     ) -> Result<Code, Error> {
         let cached = self.cached(digest);
         if let Some(code) = self.cached_code(&cached, kind) {
             return Ok(code);
         }
-        let _one_at_a_time = self.compiler.lock();
+        let _one_at_a_time = self.compiling.lock();
         // Another may have been at it.
         if let Some(code) = self.cached_code(&cached, kind) {
             return Ok(code);
         }
-        let bytes = source()?;
-        let (engine, started) = (self.engine.clone(), tokio::time::Instant::now());
-        let code = on_a_niced_thread(move || match kind {
-            WasmKind::Component => engine.precompile_component(&bytes),
-            WasmKind::Module => engine.precompile_module(&bytes),
+        let started = tokio::time::Instant::now();
+        self.compiler.run(kind, source()?, &cached).map_err(|failure| match failure {
+            Failure::Wasm(error) => unusable(&error),
+            Failure::Host(message) => Error::Internal(message),
         })?;
-        let code = code.map_err(|error| unusable(&error))?;
         info!(image = %digest, elapsed = ?started.elapsed(), "compiled image");
-        write_code(&cached, &code).map_err(internal("keep compiled code"))?;
         self.deserialize(&cached, kind).map_err(internal("load compiled code"))
     }
 
@@ -210,7 +206,8 @@ impl Programs {
         if !path.exists() {
             return None;
         }
-        let code = check_sum(path).map_err(wasmtime::Error::from).and_then(|()| self.deserialize(path, kind));
+        let code =
+            code_file::check_sum(path).map_err(wasmtime::Error::from).and_then(|()| self.deserialize(path, kind));
         code.inspect_err(|error| warn!(path = %path.display(), %error, "compiled code was unusable and is made anew"))
             .ok()
     }
@@ -218,9 +215,9 @@ impl Programs {
     #[allow(unsafe_code)]
     fn deserialize(&self, path: &Path, kind: WasmKind) -> wasmtime::Result<Code> {
         match kind {
-            // SAFETY: the file was written by `write_private` from what this very
-            // engine's compiler made, or one like it when this binary was built, in
-            // a directory that only we may write, and has not changed since.
+            // SAFETY: the file was written by `code_file` from what a compiler like
+            // this engine's made, now or when this binary was built, in a directory
+            // that only we may write, and has not changed since.
             // JUSTIFICATION: compiling at each start would cost seconds.
             WasmKind::Component => unsafe { Component::deserialize_file(&self.engine, path) }.map(Code::Component),
             // SAFETY: as above.
@@ -249,7 +246,8 @@ enum Code {
     Module(wasmtime::Module),
 }
 
-fn engine_config() -> wasmtime::Config {
+/// What the compiler and the loader of code must agree on, and a little more.
+pub(crate) fn engine_config() -> wasmtime::Config {
     let mut config = wasmtime::Config::new();
     config
         .epoch_interruption(true)
@@ -288,55 +286,6 @@ fn internal<E: std::fmt::Display>(operation: &'static str) -> impl FnOnce(E) -> 
     move |error| Error::Internal(format!("{operation}: {error:#}"))
 }
 
-/// Runs `work` where it does not get in the way of guests. The threads of
-/// wasmtime's compiler pool inherit the niceness, since they are first made here.
-fn on_a_niced_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    let niced = move || {
-        give_way();
-        work()
-    };
-    let thread = std::thread::Builder::new().name("wk-compile".to_owned()).spawn(niced);
-    let thread = thread.map_err(internal("start a thread"))?;
-    thread.join().map_err(|_| Error::Internal("the compiler panicked".to_owned()))
-}
-
-#[allow(unsafe_code)]
-fn give_way() {
-    // SAFETY: the call only changes the priority of the calling thread.
-    // JUSTIFICATION: std has no thread priorities.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, COMPILER_NICENESS) };
-}
-
-/// Where the digest of compiled code is kept.
-fn sum_path(cached: &Path) -> PathBuf {
-    cached.with_extension("sha256")
-}
-
-/// Checks that compiled code is what was written.
-fn check_sum(cached: &Path) -> io::Result<()> {
-    let (code, sum) = (fs::read(cached)?, fs::read(sum_path(cached))?);
-    if ImageDigest::of(&code).as_str().as_bytes() == sum {
-        return Ok(());
-    }
-    Err(io::Error::new(io::ErrorKind::InvalidData, "it is not what was written"))
-}
-
-/// Writes code and its sum, in this order: code without its sum is not run, a sum
-/// without code harms nobody.
-fn write_code(cached: &Path, code: &[u8]) -> io::Result<()> {
-    write_private(&sum_path(cached), ImageDigest::of(code).as_str().as_bytes())?;
-    write_private(cached, code)
-}
-
-/// Writes a file that only we may read, and gives it its name when it is whole.
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -350,7 +299,7 @@ mod tests {
     #[tokio::test]
     async fn the_toolbox_comes_as_code_that_this_engine_takes() {
         let directory = tempfile::tempdir().unwrap();
-        let programs = Programs::new(directory.path()).unwrap();
+        let programs = Programs::new(directory.path(), Compiler::Thread).unwrap();
         // Made anew, it would be code for this very model of machine.
         assert!(kept_of(&programs, TOOLBOX).await == TOOLBOX.code);
     }
@@ -358,7 +307,7 @@ mod tests {
     #[tokio::test]
     async fn code_that_the_engine_does_not_take_is_made_anew() {
         let directory = tempfile::tempdir().unwrap();
-        let programs = Programs::new(directory.path()).unwrap();
+        let programs = Programs::new(directory.path(), Compiler::Thread).unwrap();
         let wasm = fs::read(wk_guests::exit_code()).unwrap().leak();
         let toolbox = Toolbox { wasm, code: b"of another engine", programs: &[] };
         assert!(kept_of(&programs, toolbox).await.starts_with(b"\x7fELF"));
@@ -367,11 +316,11 @@ mod tests {
     #[test]
     fn code_of_other_engines_goes_and_our_own_stays() {
         let directory = tempfile::tempdir().unwrap();
-        let own = Programs::new(directory.path()).unwrap().cache.join("kept.cwasm");
+        let own = Programs::new(directory.path(), Compiler::Thread).unwrap().cache.join("kept.cwasm");
         let other = directory.path().join("0123");
         fs::create_dir(&other).unwrap();
         fs::write(&own, "").unwrap();
-        Programs::new(directory.path()).unwrap();
+        Programs::new(directory.path(), Compiler::Thread).unwrap();
         assert!(own.exists() && !other.exists());
     }
 }

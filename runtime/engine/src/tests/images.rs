@@ -68,7 +68,7 @@ async fn a_damaged_blob_and_damaged_code_are_noticed() {
     let cache = tempfile::tempdir().unwrap();
     let record = node.images.resolve("exit-code").unwrap().unwrap();
     let load = async || {
-        let programs = Programs::new(cache.path()).unwrap();
+        let programs = Programs::new(cache.path(), Compiler::Thread).unwrap();
         programs.get(&guest_runtime(), &node.images, &record).await.map(drop)
     };
     load().await.unwrap();

@@ -11,7 +11,7 @@ mod network;
 mod streams;
 mod toolbox;
 
-use crate::{Config, Limits, Programs, Toolbox, WasmRuntime};
+use crate::{Compiler, Config, Limits, Programs, Toolbox, WasmRuntime};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
@@ -43,7 +43,7 @@ fn programs() -> Arc<Programs> {
     static PROGRAMS: OnceLock<(TempDir, Arc<Programs>)> = OnceLock::new();
     let make = || {
         let directory = tempfile::tempdir().unwrap();
-        let programs = Programs::new(directory.path()).unwrap();
+        let programs = Programs::new(directory.path(), Compiler::Thread).unwrap();
         (directory, programs)
     };
     PROGRAMS.get_or_init(make).1.clone()
