@@ -10,7 +10,7 @@ mod runtime;
 mod script;
 mod streams;
 
-pub use script::{ImageScript, Life, OnStop, Port, Script};
+pub use script::{ImageScript, Life, OnStop, Port, Script, Server};
 
 use crate::{
     ContainerConfig, ContainerEvent, ContainerEventKind, ContainerId, ContainerState, ContainerStatus, Error,

@@ -9,7 +9,7 @@ use crate::{
     hooks,
     memory::Retry,
     objects::{Objects, References},
-    probes::{self, ProbeKind, Target},
+    probes::{self, Outcome, ProbeKind, Target},
     spec, termination,
     translate::{self, env, fields::Place, mounts, mounts::HostVolume},
     volumes::{self, Sources, Tokens, VolumeError, Volumes},
@@ -261,12 +261,15 @@ async fn post_start(
         return Ok(());
     };
     let target = context.target(sandbox, id);
-    let Err(message) = hooks::run(&target, pod, container, hook, POST_START_MAX).await else { return Ok(()) };
-    let record =
-        |reason, message| context.recorder.container(pod, &container.name, EventType::Warning, reason, message);
-    record("FailedPostStartHook", format!("PostStartHook failed: {message}"));
-    let text = format!("FailedPostStartHook: container {} will be restarted", container.name);
-    context.recorder.container(pod, &container.name, EventType::Normal, "Killing", text);
+    let message = match hooks::run(&target, pod, container, hook, POST_START_MAX).await {
+        Ok(()) => return Ok(()),
+        Err(hooks::Failure::Failed(message)) => message,
+        Err(hooks::Failure::Late) => format!("PostStartHook did not end within {}", go_duration(POST_START_MAX)),
+    };
+    let record = |type_, reason, message| context.recorder.container(pod, &container.name, type_, reason, message);
+    // Why it failed is in the status: events are read by people who may not read what a guest says.
+    record(EventType::Warning, "FailedPostStartHook", "PostStartHook failed");
+    record(EventType::Normal, "Killing", "FailedPostStartHook");
     // Its end is observed; a failure to stop it shows as a container that runs on.
     let _ = context.config.runtime.stop_container(id, spec::grace(pod)).await;
     Err(NotStarted { reason: "PostStartHookError", message, retry: Retry::AfterBackoff })
@@ -289,28 +292,23 @@ pub(crate) async fn stop(
     let container = container.as_deref();
     let hook = container.and_then(|container| container.lifecycle.as_ref()?.pre_stop.as_ref());
     if let (Some(hook), Some(container), Some(sandbox)) = (hook, container, sandbox)
-        && let Err(problem) = hooks::run(&context.target(&sandbox, id), pod, container, hook, grace).await
+        && let Err(hooks::Failure::Failed(problem)) =
+            hooks::run(&context.target(&sandbox, id), pod, container, hook, grace).await
     {
-        let message = format!("PreStopHook failed: {problem}");
-        context.recorder.container(pod, name, EventType::Warning, "FailedPreStopHook", message);
+        tracing::info!(pod = %spec::full_name(pod), container = name, problem, "a preStop hook failed");
+        context.recorder.container(pod, name, EventType::Warning, "FailedPreStopHook", "PreStopHook failed");
     }
     let left = grace.saturating_sub(started.elapsed()).max(GRACE_SHORTEST.min(grace));
     context.config.runtime.stop_container(id, left).await
 }
 
 /// Probes a container.
-pub(crate) async fn probe(
-    context: &Context,
-    pod: &Pod,
-    name: &str,
-    target: Target,
-    kind: ProbeKind,
-) -> Result<(), String> {
-    let Some((_, container)) = spec::container(pod, name) else { return Ok(()) };
-    let Some(probe) = kind.of(&container) else { return Ok(()) };
-    let result = probes::run(&target, pod, &container, probe).await;
-    tracing::trace!(pod = %spec::full_name(pod), node = %context.config.node_name, container = name, ?result, "probed");
-    result
+pub(crate) async fn probe(context: &Context, pod: &Pod, name: &str, target: Target, kind: ProbeKind) -> Outcome {
+    let Some((_, container)) = spec::container(pod, name) else { return Outcome::Passed };
+    let Some(probe) = kind.of(&container) else { return Outcome::Passed };
+    let outcome = probes::run(&target, &container, probe).await;
+    tracing::trace!(pod = %spec::full_name(pod), node = %context.config.node_name, container = name, ?outcome, "probed");
+    outcome
 }
 
 /// Stops the pod's sandboxes and deletes its volumes.

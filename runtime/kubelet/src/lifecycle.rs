@@ -163,6 +163,15 @@ impl Plan {
     fn wake(&mut self, at: Timestamp) {
         self.wake_at = Some(self.wake_at.map_or(at, |known| known.min(at)));
     }
+
+    /// A probe that is due at `at`.
+    fn probe(&mut self, input: &Input, container: &str, id: &ContainerId, kind: ProbeKind, at: Timestamp) {
+        if at > input.now {
+            self.wake(at);
+        } else {
+            self.act(Action::Probe { container: container.to_owned(), id: id.clone(), kind });
+        }
+    }
 }
 
 /// Decides.

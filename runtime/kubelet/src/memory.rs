@@ -6,7 +6,7 @@ use crate::{
     backoff::Backoff,
     lifecycle::Key,
     observed::{Observed, is_running, timestamp},
-    probes::Probes,
+    probes::{ProbeKind, Probes},
     spec::{self, Role},
 };
 use jiff::Timestamp;
@@ -112,8 +112,8 @@ pub struct ContainerMemory {
     pub probes: Probes,
     /// The container that these are of.
     pub probes_of: Option<ContainerId>,
-    /// The container that failed a probe and must be restarted, and what to say about it.
-    pub doomed: Option<(ContainerId, String)>,
+    /// The container that failed a probe and must be stopped for it, and which one.
+    pub doomed: Option<(ContainerId, ProbeKind)>,
     /// By when a container was promised to be stopped.
     pub stopping: Option<(ContainerId, Timestamp)>,
     /// The newest container that was observed.

@@ -1,33 +1,31 @@
 //! Liveness, readiness and startup probes: when one is due and what its results
-//! mean (pure), and how one is done (at the end, in [`run`]).
+//! mean (pure), and how one is done (at the end, in [`run`], over the files in
+//! `probes/`; hooks use these too).
 //!
-//! HTTP and TCP probes go through the runtime's `port_forward`: a pod's address
-//! need not be reachable from the kubelet. One addition to upstream's rules: a
-//! guest listens a few milliseconds after its start, so a probe that fails right
-//! then is repeated soon ([`SETTLE_FIRST`]) without counting as a failure.
+//! One addition to upstream's rules: a guest listens a few milliseconds after its
+//! start, so a probe that fails right then is repeated soon ([`SETTLE_FIRST`])
+//! without counting as a failure.
 
-use crate::spec;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::rt::TokioIo;
+mod connection;
+mod grpc;
+mod http;
+#[cfg(test)]
+pub(crate) mod servers;
+mod target;
+mod tls;
+
+pub use target::Target;
+
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::core::v1::{Container, ExecAction, HTTPGetAction, Pod, Probe},
-    apimachinery::pkg::util::intstr::IntOrString,
-};
-use std::{sync::Arc, time::Duration};
-use wk_cri::{ByteStream, ContainerId, Error, RuntimeService, SandboxId};
+use k8s_openapi::api::core::v1::{Container, HTTPGetAction, Probe};
+use std::time::Duration;
+use target::port_number;
 
 /// After a failure right after the start, the first repetition; each next one waits twice as long.
 const SETTLE_FIRST: Duration = Duration::from_millis(20);
 
 /// The longest such wait: with it, all repetitions take about 600 ms.
 const SETTLE_LONGEST: Duration = Duration::from_millis(320);
-
-/// How much of an HTTP answer a probe reads (upstream: `maxRespBodyLength`).
-const HTTP_BODY_BYTES_MAX: usize = 10 * 1024;
-
-/// How much of a command's output a failed probe says (upstream: `maxReadLength`).
-const EXEC_OUTPUT_BYTES_MAX: usize = 10 * 1024;
 
 /// Which probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,6 +78,19 @@ struct ProbeState {
     failures: u32,
     settle: Duration,
     next_at: Timestamp,
+}
+
+/// How a probe ended. Texts are upstream's, of what follows `Readiness probe failed: `.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Well.
+    Passed,
+    /// Well, with something to say about it.
+    Warned(String),
+    /// Badly.
+    Failed(String),
+    /// It could not be done, which says nothing about the container.
+    Errored(String),
 }
 
 /// What a result means.
@@ -162,6 +173,12 @@ impl Probes {
         effect
     }
 
+    /// Forgets a probe that could not be done at `now`: the next one is due in its turn.
+    pub fn skip(&mut self, kind: ProbeKind, now: Timestamp) {
+        let of_kind = self.states.iter_mut().filter(|state| state.kind == kind);
+        of_kind.for_each(|state| state.next_at = now + state.period);
+    }
+
     fn get(&self, kind: ProbeKind) -> Option<&ProbeState> {
         self.states.iter().find(|state| state.kind == kind)
     }
@@ -198,152 +215,49 @@ impl ProbeState {
     }
 }
 
-/// What a probe is done to.
-#[derive(Clone)]
-pub struct Target {
-    /// The runtime that has it.
-    pub runtime: Arc<dyn RuntimeService>,
-    /// The pod's sandbox.
-    pub sandbox: SandboxId,
-    /// The container.
-    pub container: ContainerId,
-    /// The pod's address, for `Host` headers and messages.
-    pub address: String,
-}
-
 /// Does one probe.
-///
-/// # Errors
-/// What is wrong, as upstream words it after `Readiness probe failed: `.
-pub async fn run(target: &Target, pod: &Pod, container: &Container, probe: &Probe) -> Result<(), String> {
+pub async fn run(target: &Target, container: &Container, probe: &Probe) -> Outcome {
     let timeout = timeout(probe);
     if let Some(exec) = &probe.exec {
-        return run_exec(target, exec, timeout).await;
+        return target::exec(target, exec, timeout).await;
     }
-    let attempt = async {
-        if let Some(http) = &probe.http_get {
-            return run_http(target, pod, container, http).await;
-        }
-        if let Some(tcp) = &probe.tcp_socket {
-            let port = port_number(container, &tcp.port)?;
-            return connect(target, port).await.map(drop);
-        }
-        Err("the probe has no exec, httpGet or tcpSocket: gRPC probes are not supported on this node".to_owned())
-    };
-    let late = || Err("context deadline exceeded (Client.Timeout exceeded while awaiting headers)".to_owned());
-    tokio::time::timeout(timeout, attempt).await.unwrap_or_else(|_| late())
+    if let Some(action) = &probe.http_get {
+        return http::probe(target, container, action, timeout).await;
+    }
+    if let Some(tcp) = &probe.tcp_socket {
+        return match port_number(container, &tcp.port) {
+            Ok(port) => dial(target, port, timeout).await.into(),
+            Err(problem) => Outcome::Errored(problem),
+        };
+    }
+    match &probe.grpc {
+        Some(action) => grpc::check(target, action, timeout).await.into(),
+        None => Outcome::Errored(format!("missing probe handler for {}", container.name)),
+    }
 }
 
-/// Runs a command in the container; its exit code decides.
+/// Asks for a path, for a hook: any answer will do.
 ///
 /// # Errors
-/// Its output, or why it could not run.
-pub async fn run_exec(target: &Target, exec: &ExecAction, timeout: Duration) -> Result<(), String> {
-    let command = exec.command.clone().unwrap_or_default();
-    let shown = command.join(" ");
-    let late = || format!("command timed out: {shown:?} timed out after {timeout:?}");
-    let run = target.runtime.exec_sync(&target.container, command, timeout);
-    let output = match tokio::time::timeout(timeout, run).await {
-        Err(_) | Ok(Err(Error::DeadlineExceeded(_))) => return Err(late()),
-        Ok(Err(error)) => return Err(error.to_string()),
-        Ok(Ok(output)) => output,
-    };
-    if output.exit_code == 0 {
-        return Ok(());
-    }
-    let mut text = [output.stdout, output.stderr].concat();
-    text.truncate(EXEC_OUTPUT_BYTES_MAX);
-    Err(String::from_utf8_lossy(&text).into_owned())
-}
-
-/// Asks for a path; a status from 200 to 399 is good.
-///
-/// # Errors
-/// The status, or why there was none.
-pub async fn run_http(target: &Target, pod: &Pod, container: &Container, action: &HTTPGetAction) -> Result<(), String> {
-    if action.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("HTTPS")) {
-        return Err("HTTPS probes are not supported on this node".to_owned());
-    }
-    let port = port_number(container, &action.port)?;
-    let path = action.path.as_deref().unwrap_or("/");
-    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-    let host = action.host.clone().unwrap_or_else(|| target.address.clone());
-    let url = format!("http://{host}:{port}{path}");
-    let failed = |error: String| format!("Get {url:?}: {error}");
-    let stream = connect(target, port).await.map_err(failed)?;
-    let request = http_request(action, &host, port, &path).map_err(|error| failed(error.to_string()))?;
-    let status = exchange(stream, request).await.map_err(|error| failed(error.to_string()))?;
-    tracing::trace!(pod = %spec::name(pod), %status, "probed");
-    if (200..400).contains(&status.as_u16()) {
-        return Ok(());
-    }
-    Err(format!("HTTP probe failed with statuscode: {}", status.as_u16()))
-}
-
-fn http_request(
+/// Why there was none.
+pub async fn get(
+    target: &Target,
+    container: &Container,
     action: &HTTPGetAction,
-    host: &str,
-    port: u16,
-    path: &str,
-) -> Result<http::Request<Empty<bytes::Bytes>>, http::Error> {
-    let mut request = http::Request::get(path);
-    let given = action.http_headers.iter().flatten();
-    let has = |name: &str| action.http_headers.iter().flatten().any(|header| header.name.eq_ignore_ascii_case(name));
-    let defaults = [
-        ("Host", format!("{host}:{port}")),
-        ("User-Agent", "kube-probe/1.33".to_owned()),
-        ("Accept", "*/*".to_owned()),
-        ("Connection", "close".to_owned()),
-    ];
-    for (name, value) in defaults.into_iter().filter(|(name, _)| !has(name)) {
-        request = request.header(name, value);
-    }
-    for header in given {
-        request = request.header(&header.name, &header.value);
-    }
-    request.body(Empty::new())
+    timeout: Duration,
+) -> Result<(), String> {
+    http::get(target, port_number(container, &action.port)?, action, timeout).await.map(drop)
 }
 
-async fn exchange(
-    stream: ByteStream,
-    request: http::Request<Empty<bytes::Bytes>>,
-) -> Result<http::StatusCode, hyper::Error> {
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let exchange = async move {
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        // The answer's text is of no interest, but a guest should see it taken.
-        let _ = Limited::new(response.into_body(), HTTP_BODY_BYTES_MAX).collect().await;
-        Ok(status)
-    };
-    tokio::pin!(exchange, connection);
-    tokio::select! {
-        biased; // an answer that came with the end of the connection is an answer
-        status = &mut exchange => status,
-        ended = &mut connection => { ended?; exchange.await }
+async fn dial(target: &Target, port: u16, timeout: Duration) -> Result<(), String> {
+    let late = |_| format!("dial tcp {}: i/o timeout", target::host_port(&target.address, port));
+    tokio::time::timeout(timeout, target::connect(target, port)).await.map_err(late)?.map(drop)
+}
+
+impl From<Result<(), String>> for Outcome {
+    fn from(result: Result<(), String>) -> Self {
+        result.map_or_else(Self::Failed, |()| Self::Passed)
     }
-}
-
-async fn connect(target: &Target, port: u16) -> Result<ByteStream, String> {
-    let refused = |error: Error| match error {
-        Error::Unavailable(_) => format!("dial tcp {}:{port}: connect: connection refused", target.address),
-        other => other.to_string(),
-    };
-    target.runtime.port_forward(&target.sandbox, port).await.map_err(refused)
-}
-
-/// A port by number, or by its name in the container's `ports`.
-fn port_number(container: &Container, port: &IntOrString) -> Result<u16, String> {
-    let number = match port {
-        IntOrString::Int(number) => Some(*number),
-        IntOrString::String(name) => {
-            let named = |port: &&k8s_openapi::api::core::v1::ContainerPort| port.name.as_deref() == Some(name);
-            let found = container.ports.iter().flatten().find(named).map(|port| port.container_port);
-            found.or_else(|| name.parse().ok())
-        }
-    };
-    let found = number.and_then(|number| u16::try_from(number).ok()).filter(|number| *number != 0);
-    found.ok_or_else(|| format!("invalid port number: {port:?}"))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::{
     memory::{ContainerMemory, ImageMemory, Memory, Retry, StartFailure, Step},
     objects::References,
     observed::Observed,
-    probes::{Effect, ProbeKind, Probes},
+    probes::{self, Effect, ProbeKind, Probes},
     slot::{News, Slot},
     spec, status, termination,
     translate::{
@@ -53,7 +53,7 @@ enum Outcome {
     Image(String, Result<Image, NoImage>),
     Started(String, Result<ContainerId, NotStarted>),
     Stopped(String, Result<(), Error>),
-    Probed { container: String, id: ContainerId, kind: ProbeKind, result: Result<(), String> },
+    Probed { container: String, id: ContainerId, kind: ProbeKind, outcome: probes::Outcome },
     Removed(Result<(), String>),
     Retired(Result<(), String>),
     Deleted(Result<(), String>),
@@ -382,8 +382,8 @@ impl Worker {
             Action::Probe { container, id, kind } => {
                 let target = context.target(&sandbox()?, &id);
                 async move {
-                    let result = actions::probe(&context, &pod, &container, target, kind).await;
-                    Outcome::Probed { container, id, kind, result }
+                    let outcome = actions::probe(&context, &pod, &container, target, kind).await;
+                    Outcome::Probed { container, id, kind, outcome }
                 }
                 .boxed()
             }
@@ -435,7 +435,7 @@ impl Worker {
                     self.block(key, now);
                 }
             }
-            Outcome::Probed { container, id, kind, result } => self.end_probe(&container, &id, kind, result, now),
+            Outcome::Probed { container, id, kind, outcome } => self.end_probe(&container, &id, kind, outcome, now),
             Outcome::Retired(result) => self.memory.retired = self.well(key, result, now),
             Outcome::Deleted(result) => self.memory.deleted = self.well(key, result, now),
             Outcome::Erased(result) => self.erased = self.well(key, result, now),
@@ -514,22 +514,33 @@ impl Worker {
         }
     }
 
-    fn end_probe(&mut self, name: &str, id: &ContainerId, kind: ProbeKind, result: Result<(), String>, now: Timestamp) {
-        let memory = self.memory.container_mut(name);
+    fn end_probe(&mut self, name: &str, id: &ContainerId, kind: ProbeKind, outcome: probes::Outcome, now: Timestamp) {
+        let memory = self.memory.containers.entry(name.to_owned()).or_default();
         if memory.started.as_ref() != Some(id) {
             return; // of a container that is history
         }
-        let effect = memory.probes.record(kind, result.is_ok(), now);
-        let record = |type_, reason, message| self.context.recorder.container(&self.pod, name, type_, reason, message);
+        let word = kind.name();
+        let record =
+            |reason, message| self.context.recorder.container(&self.pod, name, EventType::Warning, reason, message);
+        let (passed, problem) = match outcome {
+            probes::Outcome::Passed => (true, String::new()),
+            probes::Outcome::Warned(text) => {
+                record("ProbeWarning", format!("{word} probe warning: {text}"));
+                (true, String::new())
+            }
+            probes::Outcome::Failed(problem) => (false, problem),
+            probes::Outcome::Errored(error) => {
+                record("Unhealthy", format!("{word} probe errored and resulted in unknown state: {error}"));
+                return memory.probes.skip(kind, now);
+            }
+        };
+        let effect = memory.probes.record(kind, passed, now);
         if effect == Effect::None {
             return;
         }
-        let problem = result.err().unwrap_or_default();
-        record(EventType::Warning, "Unhealthy", format!("{} probe failed: {problem}", kind.name()));
+        record("Unhealthy", format!("{word} probe failed: {problem}"));
         if effect == Effect::Doomed {
-            let probe = kind.name().to_lowercase();
-            let message = format!("Container {name} failed {probe} probe, will be restarted");
-            memory.doomed = Some((id.clone(), message));
+            memory.doomed = Some((id.clone(), kind));
         }
     }
 

@@ -1,7 +1,8 @@
 //! What the images of the fake runtime are and do: plain data.
 
 use crate::{Error, ExecSyncOutput, Image};
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, pin::Pin, time::Duration};
+use tokio::io::DuplexStream;
 
 /// An image, and where it is.
 #[derive(Clone, Debug)]
@@ -95,7 +96,7 @@ impl Default for OnStop {
 }
 
 /// What a connection to a port gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Port {
     /// Its own bytes back.
     Echo,
@@ -103,7 +104,12 @@ pub enum Port {
     Http(u16),
     /// Nothing, for ever.
     Silent,
+    /// Whatever a test makes of it.
+    Serve(Server),
 }
+
+/// Plays the listener's side of a connection.
+pub type Server = fn(DuplexStream) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The id of the image with this name; the same name gives the same id.
 pub(super) fn image_id(name: &str) -> String {

@@ -30,6 +30,10 @@ pub(super) async fn serve_port(port: Port, mut stream: DuplexStream) {
             let mut sink = tokio::io::sink();
             tokio::io::copy(&mut stream, &mut sink).await.map(drop)
         }
+        Port::Serve(serve) => {
+            serve(stream).await;
+            Ok(())
+        }
     };
 }
 

@@ -1,7 +1,7 @@
 //! The whole kubelet against a small API server and the fake runtime, in virtual time.
 
 use super::{api::FakeApi, *};
-use crate::{Capacity, ClusterDns, NodeConfig};
+use crate::{Capacity, ClusterDns, NodeConfig, probes::servers};
 use k8s_openapi::api::core::v1::NodeAddress;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
@@ -359,6 +359,88 @@ async fn a_readiness_probe_decides_over_ready() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_grpc_server_decides_over_ready_and_an_https_one_over_started() {
+    let with_service = |service: &str| {
+        let world = World::new();
+        let ports = [(5000, Port::Serve(servers::grpc)), (8443, Port::Serve(servers::https))].into();
+        world.runtime.set_image("sleep:v1", ImageScript::local(Script { ports, ..Script::default() }));
+        let mut spec = one("sleep:v1");
+        spec["containers"][0]["startupProbe"] = json!({"httpGet": {"port": 8443, "scheme": "HTTPS"}});
+        spec["containers"][0]["readinessProbe"] = json!({"grpc": {"port": 5000, "service": service}});
+        world.bind(spec);
+        world
+    };
+    with_service("up").until_ready().await;
+    let world = with_service("down");
+    world.until_event("Unhealthy: Readiness probe failed: service unhealthy (responded with \"NOT_SERVING\")").await;
+    world.until_pod("started", |pod| main(pod)["started"] == true).await;
+    assert_eq!(condition(&world.pod(), "Ready"), "False");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_startup_probe_kills_within_its_own_time() {
+    let world = World::new();
+    let script = Script { on_stop: OnStop::Ignores, ..Script::default() };
+    world.runtime.set_image("sleep:v1", ImageScript::local(script));
+    let mut spec = one("sleep:v1");
+    let exec = json!({"command": ["false"]});
+    let grace = json!({"exec": exec, "failureThreshold": 2, "periodSeconds": 4, "terminationGracePeriodSeconds": 3});
+    spec["containers"][0]["startupProbe"] = grace;
+    spec["containers"][0]["livenessProbe"] = json!({"exec": {"command": ["echo", "liveness"]}});
+    world.bind(spec);
+    world.until_event("Killing: Container main failed startup probe, will be restarted").await;
+    let killed = tokio::time::Instant::now();
+    world.until_pod("restarted", |pod| main(pod)["restartCount"] == 1).await;
+    assert_eq!(killed.elapsed().as_secs(), 3);
+    assert_eq!(main(&world.pod())["lastState"]["terminated"]["exitCode"], 137);
+    assert_eq!(world.calls("exec_sync echo liveness"), 0, "liveness waits for the start");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_cannot_be_done_is_said_and_kills_nobody() {
+    let world = World::new();
+    let mut spec = one("sleep:v1");
+    spec["containers"][0]["livenessProbe"] =
+        json!({"exec": {"command": ["none"]}, "failureThreshold": 1, "periodSeconds": 1});
+    world.bind(spec);
+    world.until_event("Unhealthy: Liveness probe errored and resulted in unknown state: rpc error: code = ").await;
+    wait_until(|| world.calls("exec_sync none") > 5).await;
+    assert_eq!((main(&world.pod())["restartCount"].clone(), world.calls("stop_container")), (json!(0), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redirect_out_of_the_pod_is_a_warning() {
+    let world = World::new();
+    let ports = [(80, Port::Serve(servers::http))].into();
+    world.runtime.set_image("sleep:v1", ImageScript::local(Script { ports, ..Script::default() }));
+    let mut spec = one("sleep:v1");
+    spec["containers"][0]["readinessProbe"] = json!({"httpGet": {"port": 80, "path": "/to/302/http://else.where/"}});
+    world.bind(spec);
+    world.until_ready().await;
+    world.until_event("ProbeWarning: Readiness probe warning: Probe terminated redirects, Response body: well").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_ends_may_become_unready_before_it_is_gone() {
+    let world = World::new();
+    let slow = OnStop::Exits { after: Duration::from_secs(20), exit_code: 0 };
+    let web = |status| Script { ports: [(80, Port::Http(status))].into(), on_stop: slow, ..Script::default() };
+    world.runtime.set_image("sleep:v1", ImageScript::local(web(200)));
+    let mut spec = one("sleep:v1");
+    spec["containers"][0]["readinessProbe"] =
+        json!({"httpGet": {"port": 80}, "periodSeconds": 2, "failureThreshold": 1});
+    world.bind(spec);
+    world.until_ready().await;
+    world.api.delete_pod(WEB, 30);
+    let view = world.handle.pod("default", "web", None).expect("a view");
+    world.runtime.change_script(&view.container("main").expect("a container").id, |script| *script = web(503));
+    world
+        .until_pod("unready", |pod| condition(pod, "Ready") == "False" && main(pod)["state"]["running"].is_object())
+        .await;
+    world.until_gone().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn hooks_run_after_the_start_and_before_the_stop() {
     let world = World::new();
     let mut spec = one("sleep:v1");
@@ -379,9 +461,30 @@ async fn a_failed_post_start_restarts_the_container() {
     let mut spec = one("sleep:v1");
     spec["containers"][0]["lifecycle"] = json!({"postStart": {"exec": {"command": ["false"]}}});
     world.bind(spec);
-    world.until_event("FailedPostStartHook").await;
+    world.until_event("FailedPostStartHook: PostStartHook failed").await;
+    world.until_event("Killing: FailedPostStartHook").await;
+    world.until_waiting("PostStartHookError").await;
+    let message = "Exec lifecycle hook ([false]) for Container \"main\" in Pod \"web_default(u1)\" failed - error: ";
+    let waiting = main(&world.pod())["state"]["waiting"]["message"].clone();
+    assert!(waiting.as_str().is_some_and(|seen| seen.starts_with(message)), "{waiting}");
     world.until_pod("restarts", |pod| main(pod)["restartCount"].as_i64() > Some(0)).await;
     assert_ne!(condition(&world.pod(), "Ready"), "True");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_over_http_is_content_with_any_answer() {
+    let world = World::new();
+    let web = Script { ports: [(80, Port::Http(500))].into(), ..Script::default() };
+    world.runtime.set_image("sleep:v1", ImageScript::local(web));
+    let mut spec = one("sleep:v1");
+    spec["containers"][0]["lifecycle"] = json!({"postStart": {"httpGet": {"port": 80, "path": "/up"}},
+        "preStop": {"httpGet": {"port": 81}}});
+    world.bind(spec);
+    world.until_ready().await;
+    world.api.delete_pod(WEB, 30);
+    world.until_gone().await;
+    world.until_event("FailedPreStopHook: PreStopHook failed").await;
+    assert!(!world.events().iter().any(|event| event.starts_with("FailedPostStartHook")));
 }
 
 #[tokio::test(start_paused = true)]

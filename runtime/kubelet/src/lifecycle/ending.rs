@@ -3,6 +3,7 @@
 use super::{Action, GRACE_SHORTEST, Input, Key, Plan};
 use crate::{
     memory::Ending,
+    probes::ProbeKind,
     spec::{self, Role},
 };
 use std::time::Duration;
@@ -11,7 +12,8 @@ use wk_cri::ContainerStatus;
 pub(super) fn plan(input: &Input, plan: &mut Plan) {
     let running: Vec<_> = input.observed.running().collect();
     if !running.is_empty() {
-        return stop(input, plan, &running);
+        stop(input, plan, &running);
+        return running.iter().for_each(|container| ask_readiness(input, plan, container));
     }
     // A start under way may still bring a container to life.
     if input.in_flight.iter().any(|key| matches!(key, Key::Start(_) | Key::Stop(_) | Key::Sandbox)) {
@@ -44,6 +46,17 @@ fn stop(input: &Input, plan: &mut Plan, running: &[&ContainerStatus]) {
     if let Some(last) = sidecars.iter().max_by_key(|container| place(container)) {
         plan.act(stop_one(input, last));
     }
+}
+
+/// A pod that ends may still be ready, and who sends it requests wants to know
+/// (upstream: the prober's workers go on; liveness no longer matters).
+fn ask_readiness(input: &Input, plan: &mut Plan, container: &ContainerStatus) {
+    let memory = input.memory.container(&container.metadata.name);
+    if memory.started.as_ref() != Some(&container.id) {
+        return;
+    }
+    let due = memory.probes.schedule().filter(|(kind, _)| *kind == ProbeKind::Readiness);
+    due.for_each(|(kind, at)| plan.probe(input, &container.metadata.name, &container.id, kind, at));
 }
 
 fn stop_one(input: &Input, container: &ContainerStatus) -> Action {

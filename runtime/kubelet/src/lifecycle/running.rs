@@ -3,10 +3,11 @@
 use super::{Action, Input, Need, Plan, ending, is_initialized, is_over, need};
 use crate::{
     memory::{self, ImageMemory, Step, is_started},
-    spec::{self, Role},
+    probes::ProbeKind,
+    spec::{self, RestartPolicy, Role},
 };
 use k8s_openapi::api::core::v1::Container;
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 use wk_cri::ContainerId;
 
 pub(super) fn plan(input: &Input, plan: &mut Plan) {
@@ -30,7 +31,7 @@ pub(super) fn plan(input: &Input, plan: &mut Plan) {
     for (role, container) in turn(input) {
         let container = container.as_ref();
         match need(input, role, container) {
-            Need::Runs(id) => watch(input, plan, container, &id),
+            Need::Runs(id) => watch(input, plan, role, container, &id),
             Need::Wait(until) => plan.wake(until),
             Need::Remove(id) => plan.act(Action::RemoveContainer(id)),
             Need::Hold | Need::Ended { .. } => {}
@@ -115,21 +116,29 @@ fn image(input: &Input, plan: &mut Plan, container: &Container) -> bool {
 }
 
 /// A running container: its probes, and what they led to.
-fn watch(input: &Input, plan: &mut Plan, container: &Container, id: &ContainerId) {
+fn watch(input: &Input, plan: &mut Plan, role: Role, container: &Container, id: &ContainerId) {
     let memory = input.memory.container(&container.name);
-    if let Some((_, message)) = memory.doomed.as_ref().filter(|(doomed, _)| doomed == id) {
-        let grace = spec::grace(input.pod);
-        let (container, id, message) = (container.name.clone(), id.clone(), Some(message.clone()));
-        return plan.act(Action::Stop { container, id, grace, message });
+    if let Some((_, kind)) = memory.doomed.as_ref().filter(|(doomed, _)| doomed == id) {
+        return plan.act(doom(input, role, container, id, *kind));
     }
     if memory.started.as_ref() != Some(id) {
         return; // its postStart is under way
     }
-    for (kind, at) in memory.probes.schedule() {
-        if at <= input.now {
-            plan.act(Action::Probe { container: container.name.clone(), id: id.clone(), kind });
-        } else {
-            plan.wake(at);
-        }
+    memory.probes.schedule().for_each(|(kind, at)| plan.probe(input, &container.name, id, kind, at));
+}
+
+/// The stop of a container that has failed a probe: within the probe's own grace
+/// period, if it has one.
+fn doom(input: &Input, role: Role, container: &Container, id: &ContainerId, kind: ProbeKind) -> Action {
+    let own = kind.of(container).and_then(|probe| probe.termination_grace_period_seconds);
+    let grace = own.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+    let restarts = spec::container_restart_policy(input.pod, role) != RestartPolicy::Never;
+    let and = if restarts { ", will be restarted" } else { "" };
+    let message = format!("Container {} failed {} probe{and}", container.name, kind.name().to_lowercase());
+    Action::Stop {
+        container: container.name.clone(),
+        id: id.clone(),
+        grace: grace.unwrap_or_else(|| spec::grace(input.pod)),
+        message: Some(message),
     }
 }

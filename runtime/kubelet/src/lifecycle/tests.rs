@@ -338,19 +338,32 @@ fn due_probes_are_done_and_others_waited_for() {
 }
 
 #[test]
-fn a_doomed_container_is_stopped_with_the_message_of_its_probe() {
-    let mut case = Case::ready(one());
-    let id = case.running("main", 0);
-    case.memory.container_mut("main").doomed = Some((id.clone(), "why".to_owned()));
-    let stop = Action::Stop {
-        container: "main".to_owned(),
-        id: id.clone(),
-        grace: Duration::from_secs(30),
-        message: Some("why".to_owned()),
+fn a_container_that_failed_a_probe_is_stopped_and_says_which() {
+    let stop = |spec: Value| {
+        let mut case = Case::ready(spec);
+        let id = case.running("main", 0);
+        case.memory.container_mut("main").doomed = Some((id.clone(), ProbeKind::Liveness));
+        let plan = case.plan();
+        let [Action::Stop { grace, message, .. }] = &plan.actions[..] else { panic!("not a stop") };
+        case.memory.container_mut("main").stopping = Some((id, case.now + *grace));
+        assert_eq!(case.acts(), [""; 0], "it is under way");
+        (grace.as_secs(), message.clone().unwrap_or_default())
     };
-    assert_eq!(case.plan().actions, [stop]);
-    case.memory.container_mut("main").stopping = Some((id, at(1_030)));
-    assert_eq!(case.acts(), [""; 0]);
+    let probed = |probe: Value| json!({"name": "main", "livenessProbe": probe});
+    let restarted = "Container main failed liveness probe, will be restarted".to_owned();
+    assert_eq!(stop(json!({"containers": [probed(json!({}))]})), (30, restarted.clone()));
+    let own = json!({"terminationGracePeriodSeconds": 7});
+    assert_eq!(stop(json!({"containers": [probed(own)], "terminationGracePeriodSeconds": 60})), (7, restarted));
+    let once = json!({"containers": [probed(json!({}))], "restartPolicy": "Never"});
+    assert_eq!(stop(once), (30, "Container main failed liveness probe".to_owned()));
+}
+
+#[test]
+fn a_pod_that_ends_is_still_asked_whether_it_is_ready() {
+    let mut case = Case::ready(json!({"containers": [{"name": "main", "livenessProbe": {}, "readinessProbe": {}}]}));
+    case.running("main", 0);
+    case.delete(30);
+    assert_eq!(case.acts(), ["stop main 30s", "probe main Readiness"]);
 }
 
 #[test]

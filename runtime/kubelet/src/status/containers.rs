@@ -149,10 +149,10 @@ impl Context<'_> {
     }
 }
 
-/// Whether the last start failed after the last exit.
+/// Whether the last start failed after the last exit, or with it (`postStart`).
 fn is_newer_failure(memory: &ContainerMemory) -> bool {
     let exit = memory.last_exit().map(|exit| exit.finished_at);
-    memory.start_failure.as_ref().is_some_and(|failure| exit.is_none_or(|exit| failure.at > exit))
+    memory.start_failure.as_ref().is_some_and(|failure| exit.is_none_or(|exit| failure.at >= exit))
 }
 
 fn state(now: &Now) -> ContainerState {
