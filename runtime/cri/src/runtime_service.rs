@@ -5,7 +5,7 @@ use crate::{
     ExecOptions, ExecSession, ExecSyncOutput, Filter, LogProgress, PodSandboxConfig, SandboxId, SandboxStatus,
 };
 use async_trait::async_trait;
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 use tokio::sync::watch;
 
 /// CRI v1 `RuntimeService`. Every verb may be dropped at any await: it has then
@@ -95,6 +95,14 @@ pub trait RuntimeService: Send + Sync + 'static {
     /// # Errors
     /// [`Error::NotFound`].
     async fn container_stats(&self, container: &ContainerId) -> Result<ContainerStats, Error>;
+
+    /// The directory that has what the container wrote to its root file system,
+    /// for who measures it; `None` when the runtime has no such thing. (The CRI
+    /// gives a number of bytes, which costs a walk whether it is of use or not.)
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    fn writable_layer(&self, container: &ContainerId) -> Result<Option<PathBuf>, Error>;
 
     /// Closes the log file and opens the path anew, after it was rotated.
     ///

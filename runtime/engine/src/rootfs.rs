@@ -54,6 +54,11 @@ impl Rootfs {
         &self.preopens
     }
 
+    /// Where the root is; what is mounted is elsewhere.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Deletes the root; mounted directories stay.
     ///
     /// # Errors

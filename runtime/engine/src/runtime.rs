@@ -148,6 +148,10 @@ impl RuntimeService for WasmRuntime {
         Ok(self.shared.container(container)?.stats())
     }
 
+    fn writable_layer(&self, container: &ContainerId) -> Result<Option<PathBuf>, Error> {
+        Ok(Some(self.shared.container(container)?.rootfs.directory().to_owned()))
+    }
+
     async fn reopen_container_log(&self, container: &ContainerId) -> Result<(), Error> {
         let container = self.shared.container(container)?;
         let output = container.running("reopen the log of", |running| running.output.clone())?;

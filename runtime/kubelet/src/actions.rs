@@ -4,6 +4,7 @@
 
 use crate::{
     Config,
+    disk::{self, Limits, Usage},
     events::{EventType, Recorder, go_duration},
     handle::KubeletHandle,
     hooks,
@@ -20,7 +21,7 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, Preconditions},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use wk_cri::{ContainerId, Error, Image, SandboxId, SandboxStatus};
 
 /// The longest a `postStart` hook may take. Upstream has no limit; every wait has one here.
@@ -40,6 +41,8 @@ pub(crate) struct Context {
     /// `wasmtime://`.
     pub scheme: String,
     pub tokens: Tokens,
+    /// One look at the disk at a time: a walk opens up to a hundred directories at once.
+    pub measuring: Semaphore,
 }
 
 /// Why a container was not started.
@@ -309,6 +312,45 @@ pub(crate) async fn probe(context: &Context, pod: &Pod, name: &str, target: Targ
     let outcome = probes::run(&target, &container, probe).await;
     tracing::trace!(pod = %spec::full_name(pod), node = %context.config.node_name, container = name, ?outcome, "probed");
     outcome
+}
+
+/// Looks how much of the disk the pod uses: why it has to go, if it has to.
+pub(crate) async fn measure(
+    context: &Context,
+    pod: &Pod,
+    limits: &Limits,
+    containers: Vec<(String, ContainerId)>,
+) -> Result<Option<String>, String> {
+    let volumes = spec::of(pod).volumes.iter().flatten();
+    let volumes = volumes.filter(|volume| volume.empty_dir.is_some() && limits.needs_volume(&volume.name));
+    let root = &context.config.root_dir;
+    let volumes: Vec<_> =
+        volumes.map(|volume| (volume.name.clone(), volumes::empty_dir(root, spec::uid(pod), &volume.name))).collect();
+    let mut written = Vec::new();
+    if limits.needs_containers() {
+        let logs = crate::logs::pod_directory(root, spec::namespace(pod), spec::name(pod), spec::uid(pod));
+        let all = spec::containers(pod).map(|(_, container)| container.name.clone());
+        written.extend(all.map(|name| (name.clone(), logs.join(name))));
+        for (name, id) in containers {
+            // One that has just been removed uses nothing.
+            written.extend(context.config.runtime.writable_layer(&id).ok().flatten().map(|path| (name, path)));
+        }
+    }
+    let _turn = context.measuring.acquire().await.map_err(|error| error.to_string())?;
+    let look = move || Ok::<_, std::io::Error>(Usage { volumes: sum(volumes)?, containers: sum(written)? });
+    let usage = tokio::task::spawn_blocking(look).await.map_err(|error| error.to_string())?;
+    Ok(limits.exceeded(pod, &usage.map_err(|error| error.to_string())?))
+}
+
+/// The bytes of directories, by name.
+fn sum(directories: Vec<(String, std::path::PathBuf)>) -> std::io::Result<BTreeMap<String, u64>> {
+    let mut sums = BTreeMap::<String, u64>::new();
+    for (name, path) in directories {
+        let bytes = disk::measure::directory(&path)?;
+        let sum = sums.entry(name).or_default();
+        *sum = sum.saturating_add(bytes);
+    }
+    Ok(sums)
 }
 
 /// Stops the pod's sandboxes and deletes its volumes.

@@ -47,6 +47,7 @@ impl Kubelet {
             host_ips: addresses.map(|address| address.address.clone()).collect(),
             scheme: format!("{scheme}://"),
             tokens: Tokens(config.client.clone()),
+            measuring: tokio::sync::Semaphore::new(1),
             config: config.clone(),
         });
         let slots = Slots::default();

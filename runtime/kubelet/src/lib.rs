@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Reading order: [`config`], `kubelet`, `node`, `pods`, `worker`, [`lifecycle`],
-//! `actions`, [`translate`], [`volumes`], [`probes`], [`status`], [`events`],
+//! `actions`, [`translate`], [`volumes`], [`disk`], [`probes`], [`status`], [`events`],
 //! [`handle`], [`server`].
 //!
 //! Invariants: only upstream API features are used; nothing polls, a worker
@@ -21,6 +21,7 @@
 mod actions;
 pub mod backoff;
 pub mod config;
+pub mod disk;
 pub mod events;
 mod garbage;
 pub mod handle;

@@ -16,6 +16,7 @@ mod ending;
 mod running;
 
 use crate::{
+    disk,
     memory::{ContainerMemory, Memory, Verdict},
     observed::Observed,
     probes::ProbeKind,
@@ -93,6 +94,8 @@ pub enum Action {
         /// How.
         kind: ProbeKind,
     },
+    /// Look how much of the disk the pod uses.
+    MeasureDisk(disk::Limits),
     /// End the pod for a reason of the kubelet's own.
     GiveUp(Verdict),
     /// Stop the sandbox and delete the volumes; dead containers stay for their logs.
@@ -122,6 +125,8 @@ pub enum Key {
     Remove(ContainerId),
     /// A probe.
     Probe(ContainerId, ProbeKind),
+    /// A look at the disk.
+    Disk,
     /// A verdict.
     Verdict,
     /// The deletion of the object.
@@ -140,6 +145,7 @@ impl Action {
             Self::Stop { id, .. } => Key::Stop(id.clone()),
             Self::RemoveContainer(id) => Key::Remove(id.clone()),
             Self::Probe { id, kind, .. } => Key::Probe(id.clone(), *kind),
+            Self::MeasureDisk(_) => Key::Disk,
             Self::GiveUp(_) => Key::Verdict,
             Self::DeleteObject => Key::Object,
         }
@@ -212,7 +218,10 @@ fn is_under_way(input: &Input, action: &Action) -> bool {
 fn verdict(input: &Input, plan: &mut Plan) -> Option<Verdict> {
     if let Some(why) = spec::impossible(input.pod) {
         let message = format!("Pod was rejected: {why}");
-        return Some(Verdict { reason: "UnsupportedPodSpec".to_owned(), message });
+        return Some(Verdict { reason: "UnsupportedPodSpec".to_owned(), message, grace: None });
+    }
+    if let Some(message) = input.memory.excess.clone() {
+        return Some(Verdict { reason: "Evicted".to_owned(), message, grace: Some(disk::EVICTION_GRACE) });
     }
     let seconds = u64::try_from(spec::of(input.pod).active_deadline_seconds?).ok()?;
     let deadline = input.memory.started_at? + Duration::from_secs(seconds);
@@ -221,7 +230,7 @@ fn verdict(input: &Input, plan: &mut Plan) -> Option<Verdict> {
         return None;
     }
     let message = "Pod was active on the node longer than the specified deadline".to_owned();
-    Some(Verdict { reason: "DeadlineExceeded".to_owned(), message })
+    Some(Verdict { reason: "DeadlineExceeded".to_owned(), message, grace: None })
 }
 
 /// Of each name the newest dead container is kept for `logs --previous`.

@@ -44,6 +44,10 @@ pub struct Memory {
     pub sandbox: Step,
     /// Actions that failed of late, and when they may be tried again.
     pub blocked: BTreeMap<Key, Timestamp>,
+    /// When the pod's use of the disk was last looked at; only pods with limits are.
+    pub measured_at: Option<Timestamp>,
+    /// Why the pod must go: it uses more of the disk than it may.
+    pub excess: Option<String>,
     /// Why the pod ends although nobody deleted it.
     pub verdict: Option<Verdict>,
     /// Since when the pod is to end, and by when its containers must have.
@@ -80,6 +84,8 @@ pub struct Verdict {
     pub reason: String,
     /// `status.message`.
     pub message: String,
+    /// How long its containers get, when not as long as the pod asks for.
+    pub grace: Option<Duration>,
 }
 
 /// A promise to end the pod.
@@ -239,7 +245,8 @@ impl Memory {
         if self.gone || self.verdict.is_some() || pod.metadata.deletion_timestamp.is_some() {
             let since = self.ending.map_or(now, |ending| ending.since);
             // A pod that was deleted by force is no reason to lose what a guest could still write.
-            let deadline = since + spec::grace(pod).max(Duration::from_secs(1));
+            let hurry = self.verdict.as_ref().and_then(|verdict| verdict.grace);
+            let deadline = since + hurry.unwrap_or_else(|| spec::grace(pod)).max(Duration::from_secs(1));
             let deadline = self.ending.map_or(deadline, |ending| ending.deadline.min(deadline));
             self.ending = Some(Ending { since, deadline });
         }

@@ -71,25 +71,32 @@ pub struct Sources<'a> {
 /// The first volume that cannot be made. Doing it again after that, or after
 /// being dropped half-way, is fine.
 pub async fn prepare(root_dir: &Path, sources: &Sources<'_>) -> Result<Volumes, VolumeError> {
-    let directory = pod_directory(root_dir, spec::uid(sources.pod)).join("volumes");
     let mut volumes = Volumes::default();
     for volume in spec::of(sources.pod).volumes.iter().flatten() {
-        let made = one(&directory, volume, sources, &mut volumes).await?;
+        let made = one(root_dir, volume, sources, &mut volumes).await?;
         volumes.by_name.insert(volume.name.clone(), made);
     }
     Ok(volumes)
 }
 
+/// Where an emptyDir is.
+pub fn empty_dir(root_dir: &Path, uid: &str, name: &str) -> PathBuf {
+    volume_directory(root_dir, uid, "empty-dir", name)
+}
+
+fn volume_directory(root_dir: &Path, uid: &str, kind: &str, name: &str) -> PathBuf {
+    pod_directory(root_dir, uid).join("volumes").join(format!("kubernetes.io~{kind}")).join(name)
+}
+
 async fn one(
-    directory: &Path,
+    root_dir: &Path,
     volume: &Volume,
     sources: &Sources<'_>,
     volumes: &mut Volumes,
 ) -> Result<HostVolume, VolumeError> {
     let failed = |message: String| VolumeError { volume: volume.name.clone(), message, waits_for_objects: false };
-    let place = |kind: &str| directory.join(format!("kubernetes.io~{kind}")).join(&volume.name);
     if volume.empty_dir.is_some() {
-        let path = place("empty-dir");
+        let path = empty_dir(root_dir, spec::uid(sources.pod), &volume.name);
         make_directory(&path).map_err(|error| failed(error.to_string()))?;
         return Ok(HostVolume { path, readonly: false });
     }
@@ -105,7 +112,7 @@ async fn one(
         message: problem.message,
         waits_for_objects: problem.waits_for_objects,
     })?;
-    let path = place(kind);
+    let path = volume_directory(root_dir, spec::uid(sources.pod), kind, &volume.name);
     let stamp = sources.now.as_nanosecond().to_string();
     payload::write(&path, &stamp, &content.files).map_err(|error| failed(error.to_string()))?;
     volumes.refresh_at = [volumes.refresh_at, content.refresh_at].into_iter().flatten().min();

@@ -54,6 +54,7 @@ enum Outcome {
     Started(String, Result<ContainerId, NotStarted>),
     Stopped(String, Result<(), Error>),
     Probed { container: String, id: ContainerId, kind: ProbeKind, outcome: probes::Outcome },
+    Measured(Result<Option<String>, String>),
     Removed(Result<(), String>),
     Retired(Result<(), String>),
     Deleted(Result<(), String>),
@@ -284,8 +285,11 @@ impl Worker {
     fn begin(&mut self, action: Action, now: Timestamp) {
         debug!(pod = %spec::full_name(&self.pod), ?action, "began");
         if let Action::GiveUp(verdict) = action {
-            let type_ = if verdict.reason == "DeadlineExceeded" { EventType::Normal } else { EventType::Warning };
-            let reason = if verdict.reason == "DeadlineExceeded" { "DeadlineExceeded" } else { "UnsupportedPodSpec" };
+            let (type_, reason) = match verdict.reason.as_str() {
+                "DeadlineExceeded" => (EventType::Normal, "DeadlineExceeded"),
+                "Evicted" => (EventType::Warning, "Evicted"),
+                _ => (EventType::Warning, "UnsupportedPodSpec"),
+            };
             self.context.recorder.pod(&self.pod, type_, reason, verdict.message.clone());
             self.memory.verdict = Some(verdict);
             self.slot.look(); // plan again
@@ -387,6 +391,12 @@ impl Worker {
                 }
                 .boxed()
             }
+            Action::MeasureDisk(limits) => {
+                let containers = self.observed.containers.iter();
+                let containers =
+                    containers.map(|container| (container.metadata.name.clone(), container.id.clone())).collect();
+                async move { Outcome::Measured(actions::measure(&context, &pod, &limits, containers).await) }.boxed()
+            }
             Action::Retire => {
                 let sandboxes = sandboxes();
                 async move { Outcome::Retired(actions::retire(&context, &pod, sandboxes).await) }.boxed()
@@ -412,6 +422,7 @@ impl Worker {
             Outcome::Volumes(_)
                 | Outcome::Image(..)
                 | Outcome::Probed { .. }
+                | Outcome::Measured(_)
                 | Outcome::Deleted(_)
                 | Outcome::StatusWritten(_)
         );
@@ -436,6 +447,15 @@ impl Worker {
                 }
             }
             Outcome::Probed { container, id, kind, outcome } => self.end_probe(&container, &id, kind, outcome, now),
+            Outcome::Measured(result) => {
+                self.memory.measured_at = Some(now);
+                match result {
+                    Ok(excess) => self.memory.excess = excess,
+                    Err(error) => {
+                        warn!(pod = %spec::full_name(&self.pod), %error, "could not measure the pod's use of the disk");
+                    }
+                }
+            }
             Outcome::Retired(result) => self.memory.retired = self.well(key, result, now),
             Outcome::Deleted(result) => self.memory.deleted = self.well(key, result, now),
             Outcome::Erased(result) => self.erased = self.well(key, result, now),
@@ -549,7 +569,8 @@ impl Worker {
         if self.status.writing || self.memory.gone {
             return None;
         }
-        let quick = |key: &Key| !matches!(key, Key::Probe(..) | Key::Stop(_) | Key::Remove(_) | Key::OldSandbox(_));
+        let quick =
+            |key: &Key| !matches!(key, Key::Probe(..) | Key::Stop(_) | Key::Remove(_) | Key::OldSandbox(_) | Key::Disk);
         let settled_at = self.status.behind_since.unwrap_or(now) + STATUS_SETTLES;
         let held_until = if self.in_flight.iter().any(quick) { Some(settled_at) } else { None };
         if let Some(until) = held_until.max(self.status.retry_at).filter(|until| *until > now) {

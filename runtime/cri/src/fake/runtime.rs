@@ -253,6 +253,11 @@ impl RuntimeService for FakeRuntime {
         self.container_status(container).await.map(|_| ContainerStats { cpu_nanos: 1_000_000, memory_bytes: 1 << 20 })
     }
 
+    /// A directory beside the log, which a test may make and fill.
+    fn writable_layer(&self, container: &ContainerId) -> Result<Option<PathBuf>, Error> {
+        self.shared.log(container).map(|(log, _)| Some(log.with_extension("root")))
+    }
+
     async fn reopen_container_log(&self, container: &ContainerId) -> Result<(), Error> {
         self.shared.running_script(container)?;
         let (path, log) = self.shared.log(container)?;

@@ -527,6 +527,52 @@ async fn a_pod_past_its_deadline_fails() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pod_that_fills_its_volume_is_evicted() {
+    let world = World::new();
+    let mut spec = one("sleep:v1");
+    spec["volumes"] = json!([{"name": "scratch", "emptyDir": {"sizeLimit": "128Ki"}}]);
+    spec["containers"][0]["volumeMounts"] = json!([{"name": "scratch", "mountPath": "/scratch"}]);
+    world.bind(spec);
+    world.until_ready().await;
+    let volume = world.root.path().join("pods/u1/volumes/kubernetes.io~empty-dir/scratch");
+    std::fs::write(volume.join("small"), vec![1; 64 << 10]).expect("a write");
+    tokio::time::sleep(crate::disk::PERIOD * 3).await;
+    assert_eq!(condition(&world.pod(), "Ready"), "True", "it is within its limit");
+    std::fs::write(volume.join("big"), vec![1; 128 << 10]).expect("a write");
+    world.until_pod("evicted", |pod| pod["status"]["reason"] == "Evicted").await;
+    let message = "Usage of EmptyDir volume \"scratch\" exceeds the limit \"128Ki\". ";
+    world.until_pod("failed", |pod| pod["status"]["phase"] == "Failed").await;
+    assert_eq!(world.pod()["status"]["message"], message);
+    world.until_event(&format!("Evicted: {message}")).await;
+    world.until_event("Killing: Stopping container main").await;
+    wait_until(|| !volume.exists()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_fills_its_root_or_its_log_is_evicted() {
+    let own = "Container main exceeded its local ephemeral storage limit \"1Mi\". ";
+    let together = "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. ";
+    for (file, limit_of_side, message) in
+        [("main/0.root/file", Some("99Mi"), own), ("main/0.log.1", Some("99Mi"), own), ("side/0.log.1", None, together)]
+    {
+        let world = World::new();
+        let mut spec = one("sleep:v1");
+        spec["containers"][0]["resources"] = json!({"limits": {"ephemeral-storage": "1Mi"}});
+        let mut side = one("sleep:v1")["containers"][0].clone();
+        side["name"] = json!("side");
+        side["resources"] = limit_of_side.map_or(json!({}), |limit| json!({"limits": {"ephemeral-storage": limit}}));
+        spec["containers"].as_array_mut().expect("a list").push(side);
+        world.bind(spec);
+        world.until_ready().await;
+        let path = world.root.path().join("logs/default_web_u1").join(file);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+        std::fs::write(path, vec![1; 2 << 20]).expect("a write");
+        world.until_pod("evicted", |pod| pod["status"]["phase"] == "Failed").await;
+        assert_eq!(world.pod()["status"]["message"], message, "{file}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_impossible_pod_is_refused_with_a_reason() {
     let world = World::new();
     let mut spec = one("sleep:v1");

@@ -2,6 +2,7 @@
 
 use super::{Action, Input, Need, Plan, ending, is_initialized, is_over, need};
 use crate::{
+    disk::{self, Limits},
     memory::{self, ImageMemory, Step, is_started},
     probes::ProbeKind,
     spec::{self, RestartPolicy, Role},
@@ -20,6 +21,7 @@ pub(super) fn plan(input: &Input, plan: &mut Plan) {
         Some(at) if volumes => plan.wake(at),
         Some(_) | None => {}
     }
+    measure(input, plan);
     let sandbox = input.observed.ready_sandbox().map(|sandbox| sandbox.id.clone());
     if sandbox.is_none() {
         let attempt = input.observed.sandbox().map_or(0, |sandbox| sandbox.metadata.attempt + 1);
@@ -44,6 +46,18 @@ pub(super) fn plan(input: &Input, plan: &mut Plan) {
                 }
             }
         }
+    }
+}
+
+/// A pod with limits on the disk is looked at from time to time, others never.
+fn measure(input: &Input, plan: &mut Plan) {
+    let Some(limits) = Limits::of(input.pod) else { return };
+    let last = input.memory.measured_at.or(input.memory.started_at).unwrap_or(input.now);
+    let due = last + disk::PERIOD;
+    if due <= input.now {
+        plan.act(Action::MeasureDisk(limits));
+    } else {
+        plan.wake(due);
     }
 }
 

@@ -127,6 +127,7 @@ fn short(action: &Action) -> String {
         Action::Stop { container, grace, .. } => format!("stop {container} {grace:?}"),
         Action::RemoveContainer(id) => format!("remove {}", id.0),
         Action::Probe { container, kind, .. } => format!("probe {container} {}", kind.name()),
+        Action::MeasureDisk(_) => "measure".to_owned(),
         Action::GiveUp(verdict) => format!("give up {}", verdict.reason),
         Action::Retire => "retire".to_owned(),
         Action::DeleteObject => "delete object".to_owned(),
@@ -356,6 +357,29 @@ fn a_container_that_failed_a_probe_is_stopped_and_says_which() {
     assert_eq!(stop(json!({"containers": [probed(own)], "terminationGracePeriodSeconds": 60})), (7, restarted));
     let once = json!({"containers": [probed(json!({}))], "restartPolicy": "Never"});
     assert_eq!(stop(once), (30, "Container main failed liveness probe".to_owned()));
+}
+
+#[test]
+fn only_a_pod_with_limits_on_the_disk_is_measured_and_not_all_the_time() {
+    let mut case = Case::ready(json!({"containers": [{"name": "main"}], "volumes": [{"name": "d", "emptyDir": {}}]}));
+    case.running("main", 0);
+    case.now = at(9_000);
+    assert_eq!(case.plan(), Plan::default(), "nothing to do, and nothing to wake up for");
+    let volumes = json!([{"name": "d", "emptyDir": {"sizeLimit": "1Mi"}}]);
+    let mut case = Case::ready(json!({"containers": [{"name": "main"}], "volumes": volumes}));
+    case.running("main", 0);
+    assert_eq!((case.acts(), case.plan().wake_at), (vec![], Some(at(1_010))));
+    case.now = at(1_010);
+    assert_eq!(case.acts(), ["measure"]);
+    case.memory.measured_at = Some(at(1_011));
+    assert_eq!((case.acts(), case.plan().wake_at), (vec![], Some(at(1_021))));
+    case.memory.excess = Some("too much".to_owned());
+    assert_eq!(case.acts(), ["give up Evicted"]);
+    let plan = case.plan();
+    let [Action::GiveUp(verdict)] = &plan.actions[..] else { panic!("no verdict") };
+    case.memory.verdict = Some(verdict.clone());
+    case.memory.note_pod(&case.pod, case.now);
+    assert_eq!(case.memory.ending.map(|ending| ending.deadline), Some(at(1_011)));
 }
 
 #[test]

@@ -206,7 +206,7 @@ fn a_config_error_is_shown() {
 fn a_pod_given_up_fails_and_says_why() {
     let mut case = Case::new(one());
     let (reason, message) = ("DeadlineExceeded".to_owned(), "too long".to_owned());
-    case.memory.verdict = Some(Verdict { reason, message });
+    case.memory.verdict = Some(Verdict { reason, message, grace: None });
     case.memory.note_pod(&case.pod, case.now);
     case.memory.retired = true;
     let status = case.status();

@@ -47,6 +47,21 @@ pub fn parse(quantity: &Quantity) -> Option<Amount> {
     Some(Amount { thousandths: thousandths.div_ceil(scale.checked_mul(denominator)?) })
 }
 
+/// A number of wholes as upstream writes it: with the greatest suffix that leaves
+/// a whole number.
+pub fn canonical(value: u64, binary: bool) -> String {
+    let (base, suffixes) = if binary {
+        (1024, ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"])
+    } else {
+        (1000, ["", "k", "M", "G", "T", "P", "E"])
+    };
+    let (mut value, mut index) = (value, 0);
+    while value > 0 && value.is_multiple_of(base) && index + 1 < suffixes.len() {
+        (value, index) = (value / base, index + 1);
+    }
+    format!("{value}{}", suffixes[index])
+}
+
 fn multiplier(suffix: &str) -> Option<(u128, u128)> {
     let binary = |power: u32| Some((1_u128 << (10 * power), 1));
     let decimal = |power: u32| Some((1_000_u128.pow(power), 1));
@@ -78,6 +93,14 @@ fn multiplier(suffix: &str) -> Option<(u128, u128)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn amounts_are_written_as_short_as_they_are_exact() {
+        let both = |value| [canonical(value, true), canonical(value, false)];
+        assert_eq!(both(3 << 20), ["3Mi", "3145728"]);
+        assert_eq!(both(1_500_000), ["1500000", "1500k"]);
+        assert_eq!(both(0), ["0", "0"]);
+    }
 
     #[test]
     fn suffixes_are_read() {
