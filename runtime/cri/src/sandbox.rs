@@ -36,8 +36,10 @@ pub struct DnsConfig {
 pub struct PodSandboxConfig {
     /// Whose it is.
     pub metadata: SandboxMetadata,
-    /// The host name its containers see.
+    /// The host name its containers see; with `domain` at its end when they see the full one.
     pub hostname: String,
+    /// What follows the host name in the full one (`web.shop.svc.cluster.local`); empty without.
+    pub domain: String,
     /// Where the containers' logs go; their `log_path` is relative to it.
     pub log_directory: PathBuf,
     /// Name lookup.

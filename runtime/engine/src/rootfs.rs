@@ -117,12 +117,27 @@ fn inside(path: &str) -> Result<PathBuf, Error> {
     if fits { Ok(rest.components().collect()) } else { Err(invalid()) }
 }
 
-/// As the kubelet writes it, plus the pod's own name.
+/// As upstream's kubelet writes it.
 fn hosts(sandbox: &PodSandboxConfig, address: Option<IpAddr>) -> String {
-    let mut lines = vec!["127.0.0.1\tlocalhost".to_owned(), "::1\tlocalhost".to_owned()];
-    lines.extend(address.map(|address| format!("{address}\t{}", sandbox.hostname)));
+    let mut lines = vec!["# Kubernetes-managed hosts file.".to_owned()];
+    lines.extend(["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"].map(str::to_owned));
+    lines.extend(address.map(|address| format!("{address}\t{}", own_names(sandbox))));
+    if !sandbox.host_aliases.is_empty() {
+        lines.extend([String::new(), "# Entries added by HostAliases.".to_owned()]);
+    }
     lines.extend(sandbox.host_aliases.iter().map(|(name, address)| format!("{address}\t{name}")));
     lines.join("\n") + "\n"
+}
+
+/// The pod's names, the full one first when it has one.
+fn own_names(sandbox: &PodSandboxConfig) -> String {
+    let PodSandboxConfig { hostname, domain, .. } = sandbox;
+    let end = format!(".{domain}");
+    match hostname.strip_suffix(&end) {
+        _ if domain.is_empty() => hostname.clone(),
+        Some(short) => format!("{hostname}\t{short}"),
+        None => format!("{hostname}{end}\t{hostname}"),
+    }
 }
 
 fn resolv_conf(dns: &DnsConfig) -> String {
@@ -165,6 +180,23 @@ mod tests {
         rootfs.remove().unwrap();
         rootfs.remove().unwrap();
         assert!(!directory.path().join("root").exists());
+    }
+
+    #[test]
+    fn hosts_has_the_pods_names_and_its_aliases() {
+        let said = |hostname: &str, domain: &str| {
+            let (hostname, domain) = (hostname.to_owned(), domain.to_owned());
+            let host_aliases =
+                vec![("db".to_owned(), [10, 1, 1, 1].into()), ("cache".to_owned(), [10, 1, 1, 2].into())];
+            hosts(&PodSandboxConfig { hostname, domain, host_aliases, ..Default::default() }, "10.244.0.5".parse().ok())
+        };
+        let plain = said("web-0", "");
+        assert!(plain.starts_with("# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n"), "{plain}");
+        assert!(plain.ends_with("\n\n# Entries added by HostAliases.\n10.1.1.1\tdb\n10.1.1.2\tcache\n"), "{plain}");
+        assert!(plain.contains("\n10.244.0.5\tweb-0\n"), "{plain}");
+        let full = "\n10.244.0.5\tweb-0.web.shop.svc.cluster.local\tweb-0\n";
+        assert!(said("web-0", "web.shop.svc.cluster.local").contains(full));
+        assert!(said("web-0.web.shop.svc.cluster.local", "web.shop.svc.cluster.local").contains(full));
     }
 
     #[test]

@@ -110,15 +110,20 @@ pub(crate) async fn prepare_volumes(
 
 /// Makes the pod's sandbox; one that exists already is as good.
 pub(crate) async fn run_sandbox(context: &Context, pod: &Pod, attempt: u32) -> Result<(), String> {
-    let config = translate::sandbox(pod, attempt, &context.config.root_dir, &context.config.dns);
+    let made = try_sandbox(context, pod, attempt).await;
+    if let Err(error) = &made {
+        let message = format!("Failed to create pod sandbox: {error}");
+        context.recorder.pod(pod, EventType::Warning, "FailedCreatePodSandBox", message);
+    }
+    made
+}
+
+async fn try_sandbox(context: &Context, pod: &Pod, attempt: u32) -> Result<(), String> {
+    let config = translate::sandbox(pod, attempt, &context.config.root_dir, &context.config.dns)?;
     std::fs::create_dir_all(&config.log_directory).map_err(|error| format!("make log directory: {error}"))?;
     match context.config.runtime.run_pod_sandbox(config).await {
         Ok(_) | Err(Error::AlreadyExists(_)) => Ok(()),
-        Err(error) => {
-            let message = format!("Failed to create pod sandbox: {error}");
-            context.recorder.pod(pod, EventType::Warning, "FailedCreatePodSandBox", message);
-            Err(error.to_string())
-        }
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -222,8 +227,9 @@ async fn create_and_start(context: &Context, pod: &Pod, parts: StartParts) -> Re
         .map_err(not("CreateContainerConfigError", Retry::AfterBackoff))?;
     let parts = translate::Parts { attempt, image_id: image.id, envs, mounts };
     let config = translate::container(pod, container, parts);
-    let logs = translate::sandbox(pod, 0, &context.config.root_dir, &context.config.dns).log_directory.join(&name);
-    std::fs::create_dir_all(logs)
+    let root = &context.config.root_dir;
+    let logs = crate::logs::pod_directory(root, spec::namespace(pod), spec::name(pod), spec::uid(pod));
+    std::fs::create_dir_all(logs.join(&name))
         .map_err(|error| not("CreateContainerError", Retry::AfterBackoff)(error.to_string()))?;
 
     let runtime = &context.config.runtime;

@@ -19,28 +19,36 @@ use wk_cri::{ContainerConfig, ContainerMetadata, DnsConfig, Mount, PodSandboxCon
 /// Longest host name (Linux's limit, which upstream truncates to).
 const HOSTNAME_BYTES_MAX: usize = 63;
 
+/// Longest full name as a host name (upstream: `fqdnMaxLen`).
+const FULL_NAME_BYTES_MAX: usize = 64;
+
 /// The pod's sandbox.
-pub fn sandbox(pod: &Pod, attempt: u32, root_dir: &Path, dns: &ClusterDns) -> PodSandboxConfig {
+///
+/// # Errors
+/// A message for `FailedCreatePodSandBox`.
+pub fn sandbox(pod: &Pod, attempt: u32, root_dir: &Path, dns: &ClusterDns) -> Result<PodSandboxConfig, String> {
     let (namespace, name, uid) = (spec::namespace(pod), spec::name(pod), spec::uid(pod));
     let aliases = spec::of(pod).host_aliases.iter().flatten();
     let host_aliases = aliases
         .filter_map(|alias| Some((alias.ip.parse::<IpAddr>().ok()?, alias)))
         .flat_map(|(address, alias)| alias.hostnames.iter().flatten().map(move |name| (name.clone(), address)));
-    PodSandboxConfig {
+    let domain = domain(pod, dns);
+    Ok(PodSandboxConfig {
         metadata: SandboxMetadata {
             name: name.to_owned(),
             namespace: namespace.to_owned(),
             uid: uid.to_owned(),
             attempt,
         },
-        hostname: hostname(pod),
+        hostname: kernel_name(pod, &domain)?,
+        domain,
         log_directory: logs::pod_directory(root_dir, namespace, name, uid),
         dns: dns_config(pod, dns),
         host_aliases: host_aliases.collect(),
         host_network: spec::of(pod).host_network == Some(true),
         labels: pod.metadata.labels.clone().into_iter().flatten().chain(pod_labels(pod)).collect(),
         annotations: pod.metadata.annotations.clone().unwrap_or_default(),
-    }
+    })
 }
 
 /// Labels that find a pod's sandboxes and containers.
@@ -58,6 +66,30 @@ pub fn hostname(pod: &Pod) -> String {
     let name = spec::of(pod).hostname.as_deref().unwrap_or_else(|| spec::name(pod));
     let cut = &name[..name.floor_char_boundary(HOSTNAME_BYTES_MAX)];
     cut.trim_end_matches(['-', '.']).to_owned()
+}
+
+/// What follows the host name of a pod with a `subdomain`, under which a headless
+/// Service of that name makes it known.
+fn domain(pod: &Pod, dns: &ClusterDns) -> String {
+    let subdomain = spec::of(pod).subdomain.as_deref().filter(|subdomain| !subdomain.is_empty());
+    subdomain.map(|name| format!("{name}.{}.svc.{}", spec::namespace(pod), dns.domain)).unwrap_or_default()
+}
+
+/// The host name, or the full one for a pod that wants it (`setHostnameAsFQDN`).
+fn kernel_name(pod: &Pod, domain: &str) -> Result<String, String> {
+    let name = hostname(pod);
+    if spec::of(pod).set_hostname_as_fqdn != Some(true) || domain.is_empty() {
+        return Ok(name);
+    }
+    let full = format!("{name}.{domain}");
+    if full.len() <= FULL_NAME_BYTES_MAX {
+        return Ok(full);
+    }
+    Err(format!(
+        "failed to construct FQDN from pod hostname and cluster domain, FQDN {full} is too long \
+         ({FULL_NAME_BYTES_MAX} characters is the max, {} characters requested)",
+        full.len()
+    ))
 }
 
 /// How names are looked up (upstream: `pkg/kubelet/network/dns/dns.go`).
@@ -157,12 +189,28 @@ mod tests {
     #[test]
     fn a_sandbox_says_whose_it_is() {
         let spec = json!({"containers": [], "hostAliases": [{"ip": "10.1.1.1", "hostnames": ["a", "b"]}]});
-        let config = sandbox(&pod(spec), 2, Path::new("/r"), &cluster());
+        let config = sandbox(&pod(spec), 2, Path::new("/r"), &cluster()).expect("a sandbox");
         assert_eq!((config.metadata.attempt, config.hostname.as_str()), (2, "web"));
         assert_eq!(config.log_directory, Path::new("/r/logs/shop_web_u1"));
         assert_eq!(config.labels["io.kubernetes.pod.uid"], "u1");
         assert_eq!(config.labels["app"], "web");
         assert_eq!(config.host_aliases.len(), 2);
+    }
+
+    #[test]
+    fn a_pod_under_a_subdomain_has_a_full_name() {
+        let named = |more: Value| {
+            let mut spec = json!({"containers": [], "hostname": "web-0", "subdomain": "web"});
+            spec.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+            sandbox(&pod(spec), 0, Path::new("/r"), &cluster()).map(|config| (config.hostname, config.domain))
+        };
+        let pair = |name: &str, domain: &str| Ok((name.to_owned(), domain.to_owned()));
+        assert_eq!(named(json!({})), pair("web-0", "web.shop.svc.cluster.local"));
+        let full = named(json!({"setHostnameAsFQDN": true}));
+        assert_eq!(full, pair("web-0.web.shop.svc.cluster.local", "web.shop.svc.cluster.local"));
+        assert_eq!(named(json!({"subdomain": "", "setHostnameAsFQDN": true})), pair("web-0", ""));
+        let long = named(json!({"setHostnameAsFQDN": true, "hostname": "a".repeat(38)})).expect_err("too long");
+        assert!(long.ends_with("is too long (64 characters is the max, 65 characters requested)"), "{long}");
     }
 
     #[test]
