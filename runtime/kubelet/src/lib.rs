@@ -59,4 +59,7 @@ pub mod labels {
     pub const POD_UID: &str = "io.kubernetes.pod.uid";
     /// The container's name in the spec.
     pub const CONTAINER_NAME: &str = "io.kubernetes.container.name";
+    /// An annotation: what a container was made from. Upstream hashes its name and
+    /// its image; here it is the image, which is all of the two that can change.
+    pub const CONTAINER_HASH: &str = "io.kubernetes.container.hash";
 }

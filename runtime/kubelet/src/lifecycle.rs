@@ -16,7 +16,7 @@ mod ending;
 mod running;
 
 use crate::{
-    disk,
+    disk, labels,
     memory::{ContainerMemory, Memory, Verdict},
     observed::Observed,
     probes::ProbeKind,
@@ -25,7 +25,7 @@ use crate::{
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use std::{collections::BTreeSet, time::Duration};
-use wk_cri::{ContainerId, ContainerState, SandboxId};
+use wk_cri::{ContainerId, ContainerState, ContainerStatus, SandboxId};
 
 /// The shortest time a guest gets to end once it was asked (upstream: `minimumGracePeriodInSeconds`).
 const GRACE_SHORTEST: Duration = Duration::from_secs(2);
@@ -281,7 +281,7 @@ pub fn need(input: &Input, role: Role, container: &Container) -> Need {
         Some((_, ContainerState::Created | ContainerState::Exited { .. })) | None => {}
     }
     let policy = spec::container_restart_policy(input.pod, role);
-    let from_exit = after_exit(input, role, policy, &memory);
+    let from_exit = after_exit(input, role, container, policy, &memory);
     let from_failure = after_failure(input, &memory);
     match (from_exit, from_failure) {
         (Some(ended @ Need::Ended { .. }), _) => ended,
@@ -292,11 +292,21 @@ pub fn need(input: &Input, role: Role, container: &Container) -> Need {
 }
 
 /// What the last exit asks for; `None` when there was none, or a start is due.
-fn after_exit(input: &Input, role: Role, policy: RestartPolicy, memory: &ContainerMemory) -> Option<Need> {
+fn after_exit(
+    input: &Input,
+    role: Role,
+    container: &Container,
+    policy: RestartPolicy,
+    memory: &ContainerMemory,
+) -> Option<Need> {
     let exit = memory.last_exit()?;
     let here = input.observed.sandbox().is_some_and(|sandbox| exit.sandbox.as_ref() == Some(&sandbox.id));
     // What an init container did is lost with the sandbox it did it in.
     if role == Role::Init && exit.exit_code == 0 && !here {
+        return None;
+    }
+    // A new definition wants a container of it, whatever became of the old one.
+    if input.observed.current(&container.name).is_some_and(|current| is_redefined(current, role, container)) {
         return None;
     }
     if !policy.restarts(exit.exit_code) {
@@ -306,6 +316,12 @@ fn after_exit(input: &Input, role: Role, policy: RestartPolicy, memory: &Contain
         return None;
     }
     crate::backoff::Backoff::wait(memory.restarts, exit.finished_at, input.now).map(Need::Wait)
+}
+
+/// Whether the spec asks for another image than the container was made from.
+fn is_redefined(current: &ContainerStatus, role: Role, container: &Container) -> bool {
+    let made_from = current.annotations.get(labels::CONTAINER_HASH);
+    matches!(role, Role::Main | Role::Sidecar) && made_from.is_some() && made_from != container.image.as_ref()
 }
 
 fn after_failure(input: &Input, memory: &ContainerMemory) -> Option<Need> {

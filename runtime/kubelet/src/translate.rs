@@ -142,6 +142,7 @@ pub fn container(pod: &Pod, container: &Container, parts: Parts) -> ContainerCon
     let (command, args) = (expanded(&container.command), expanded(&container.args));
     let mut labels = pod_labels(pod);
     labels.insert(labels::CONTAINER_NAME.to_owned(), container.name.clone());
+    let made_from = container.image.clone().unwrap_or_default();
     let security = container.security_context.as_ref();
     ContainerConfig {
         metadata: ContainerMetadata { name: container.name.clone(), attempt },
@@ -152,7 +153,7 @@ pub fn container(pod: &Pod, container: &Container, parts: Parts) -> ContainerCon
         envs,
         mounts,
         labels,
-        annotations: BTreeMap::new(),
+        annotations: [(labels::CONTAINER_HASH.to_owned(), made_from)].into(),
         log_path: logs::container_path(&container.name, attempt),
         stdin: container.stdin == Some(true),
         stdin_once: container.stdin_once == Some(true),

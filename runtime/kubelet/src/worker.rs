@@ -218,9 +218,21 @@ impl Worker {
         if guests(&pod) != guests(&self.pod) {
             self.references = self.context.objects.references(&pod);
         }
+        self.forget_images(&pod);
         self.pod = Arc::new(pod);
         if reworded && self.memory.volumes == Step::Done {
             self.memory.volumes = Step::Wanted; // the downward API tells these
+        }
+    }
+
+    /// What went wrong with an image says nothing about the one that replaces it in the spec.
+    fn forget_images(&mut self, new: &Pod) {
+        for (_, container) in spec::containers(new) {
+            let before = spec::container(&self.pod, &container.name);
+            if before.is_some_and(|(_, before)| before.image != container.image) {
+                let memory = self.memory.container_mut(&container.name);
+                (memory.image, memory.pulls, memory.start_failure) = (ImageMemory::Wanted, None, None);
+            }
         }
     }
 

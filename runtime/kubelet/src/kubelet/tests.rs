@@ -218,6 +218,28 @@ async fn a_missing_image_backs_off_and_comes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn another_image_replaces_the_container_or_the_failed_pull() {
+    let world = World::new();
+    world.runtime.set_image("sleep:v2", ImageScript::local(Script::default()));
+    world.bind(one("sleep:v1"));
+    world.until_ready().await;
+    let set_image = |image: &str| {
+        let mut pod = world.pod();
+        pod["spec"]["containers"][0]["image"] = json!(image);
+        world.api.put(WEB, pod);
+    };
+    set_image("sleep:v2");
+    world.until_pod("replaced", |pod| main(pod)["image"] == "sleep:v2" && condition(pod, "Ready") == "True").await;
+    world.until_event("Killing: Container main definition changed, will be restarted").await;
+    set_image("none:v1");
+    world.until_waiting("ImagePullBackOff").await;
+    let started = tokio::time::Instant::now();
+    set_image("sleep:v1");
+    world.until_ready().await;
+    assert!(started.elapsed() < Duration::from_secs(5), "the new image need not wait for the old one's back-off");
+}
+
+#[tokio::test(start_paused = true)]
 async fn never_pull_says_so() {
     let world = World::new();
     world.bind(json!({"containers": [{"name": "main", "image": "no:v1", "imagePullPolicy": "Never"}]}));

@@ -1,6 +1,6 @@
 //! A pod that should run: what is missing for it.
 
-use super::{Action, Input, Need, Plan, ending, is_initialized, is_over, need};
+use super::{Action, Input, Need, Plan, ending, is_initialized, is_over, is_redefined, need};
 use crate::{
     disk::{self, Limits},
     memory::{self, ImageMemory, Step, is_started},
@@ -132,6 +132,12 @@ fn image(input: &Input, plan: &mut Plan, container: &Container) -> bool {
 /// A running container: its probes, and what they led to.
 fn watch(input: &Input, plan: &mut Plan, role: Role, container: &Container, id: &ContainerId) {
     let memory = input.memory.container(&container.name);
+    let current = input.observed.current(&container.name);
+    if current.is_some_and(|current| is_redefined(current, role, container)) {
+        let message = Some(format!("Container {} definition changed, will be restarted", container.name));
+        let (container, id, grace) = (container.name.clone(), id.clone(), spec::grace(input.pod));
+        return plan.act(Action::Stop { container, id, grace, message });
+    }
     if let Some((_, kind)) = memory.doomed.as_ref().filter(|(doomed, _)| doomed == id) {
         return plan.act(doom(input, role, container, id, *kind));
     }

@@ -383,6 +383,28 @@ fn only_a_pod_with_limits_on_the_disk_is_measured_and_not_all_the_time() {
 }
 
 #[test]
+fn a_container_of_an_older_image_is_replaced() {
+    for policy in ["Always", "Never"] {
+        let mut case = Case::ready(json!({"restartPolicy": policy, "containers": [{"name": "main", "image": "v2"}]}));
+        let made_from = |case: &mut Case, image: &str| {
+            let annotation = (labels::CONTAINER_HASH.to_owned(), image.to_owned());
+            case.observed.containers[0].annotations.extend([annotation]);
+        };
+        let id = case.running("main", 0);
+        made_from(&mut case, "v2");
+        assert_eq!(case.acts(), [""; 0]);
+        made_from(&mut case, "v1");
+        let message = Some("Container main definition changed, will be restarted".to_owned());
+        let stop = Action::Stop { container: "main".to_owned(), id, grace: Duration::from_secs(30), message };
+        assert_eq!(case.plan().actions, [stop]);
+        case.observed.containers.clear();
+        case.exited("main", 0, 137);
+        made_from(&mut case, "v1");
+        assert_eq!(case.acts(), ["start main 1 in s0"], "{policy}");
+    }
+}
+
+#[test]
 fn a_pod_that_ends_is_still_asked_whether_it_is_ready() {
     let mut case = Case::ready(json!({"containers": [{"name": "main", "livenessProbe": {}, "readinessProbe": {}}]}));
     case.running("main", 0);
