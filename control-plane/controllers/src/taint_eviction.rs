@@ -14,8 +14,9 @@ use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, Patch, Preconditions},
 };
+use parking_lot::Mutex;
 use serde_json::json;
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 use wk_platform::Clock;
 
 /// Pods looked at once (upstream: `UpdateWorkerSize`).
@@ -27,6 +28,8 @@ struct Controller {
     recorder: Recorder,
     nodes: Arc<Cache<Node>>,
     pods: Arc<Cache<Pod>>,
+    /// Pods whose time to leave has been set and has not come: each is among `pods`.
+    leaving: Mutex<HashSet<Key>>,
 }
 
 /// Puts the controller into `runner`.
@@ -38,7 +41,8 @@ pub fn register(runner: &mut Runner) {
     let (queue, known) = (builder.queue.clone(), pods.clone());
     nodes.on_change(move |change| on_node(&queue, &known, change));
     let (client, clock) = (builder.runner.client.clone(), builder.runner.clock.clone());
-    let controller = Controller { client, clock, recorder: builder.recorder.clone(), nodes, pods };
+    let controller =
+        Controller { client, clock, recorder: builder.recorder.clone(), nodes, pods, leaving: Mutex::default() };
     builder.run(WORKERS, controller);
 }
 
@@ -94,14 +98,22 @@ impl Reconcile for Controller {
     type Key = Key;
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
+        let was_leaving = self.leaving.lock().remove(key);
         let Some(pod) = self.pods.get(key).filter(|pod| !pod::is_terminal(pod) && !pod::is_deleting(pod)) else {
             return Ok(Next::Change);
         };
         let node = node_name(&pod).and_then(|name| self.nodes.get(&Key::new("", name.clone())));
         let now = self.clock.now();
-        let Some(leaves_at) = node.and_then(|node| leaves_at(&pod, &node, now)) else { return Ok(Next::Change) };
+        let Some(leaves_at) = node.and_then(|node| leaves_at(&pod, &node, now)) else {
+            if was_leaving {
+                let message = format!("Cancelling deletion of Pod {key}");
+                self.recorder.record(&*pod, EventType::Normal, "TaintManagerEviction", message);
+            }
+            return Ok(Next::Change);
+        };
         let left = Duration::try_from(leaves_at.duration_since(now)).unwrap_or_default();
         if !left.is_zero() {
+            self.leaving.lock().insert(key.clone());
             return Ok(Next::After(left));
         }
         self.evict(key, &pod).await?;

@@ -180,6 +180,24 @@ async fn a_silent_node_loses_its_pods_to_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pod_whose_node_is_well_again_in_time_stays_and_says_so() {
+    let tasks = TaskGroup::new();
+    let api = start("taint-eviction", &tasks);
+    let taint = json!([{"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}]);
+    api.create("v1/nodes", "", json!({"metadata": {"name": "n"}, "spec": {"taints": taint}}));
+    let toleration = json!({"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
+    let spec = json!({"nodeName": "n", "containers": [], "tolerations": [toleration]});
+    api.create(PODS, "default", json!({"metadata": {"name": "a"}, "spec": spec}));
+    // The pod's time is set by now, and not over.
+    tokio::time::sleep(std::time::Duration::from_secs(100)).await;
+    api.change("v1/nodes", "", "n", &json!({"spec": {"taints": null}}));
+    api.until("an event", |api| !messages(api, "TaintManagerEviction").is_empty()).await;
+    tokio::time::sleep(std::time::Duration::from_secs(1000)).await;
+    assert_eq!(messages(&api, "TaintManagerEviction"), ["Cancelling deletion of Pod default/a"]);
+    assert_eq!(api.all(PODS).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_role_is_put_together_from_others_as_they_come() {
     let tasks = TaskGroup::new();
     let api = start("clusterrole-aggregation", &tasks);
