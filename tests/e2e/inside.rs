@@ -29,7 +29,7 @@ fn with_input(mut command: Command, input: &str) -> Output {
 }
 
 /// The command on a terminal of its own, by script(1).
-fn on_a_terminal(command: &Command) -> Command {
+pub fn on_a_terminal(command: &Command) -> Command {
     let quoted = |word: &std::ffi::OsStr| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''"));
     let words: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).map(quoted).collect();
     let mut script = Command::new("script");

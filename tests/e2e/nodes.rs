@@ -105,6 +105,67 @@ fn a_cordoned_node_gets_no_pods_and_a_drained_one_loses_them() {
 }
 
 #[test]
+fn a_drain_asks_before_anything_is_lost() {
+    let server = three_nodes(&[]);
+    let pin = "nodeSelector: {kubernetes.io/hostname: node-2}";
+    deploy(&server, "web", 1, &format!("{pin}\n      volumes: [{{name: scratch, emptyDir: {{}}}}]"));
+    rolled_out(&server, "web");
+    let overrides = r#"{"spec":{"nodeName":"node-2"}}"#;
+    let image = format!("--image={HELLO}");
+    let run = ["run", "bare", &image, "--image-pull-policy=IfNotPresent", "--overrides", overrides];
+    server.ok(Tool::Kubectl, &run);
+    server.wait_for(Tool::Kubectl, "Ready", &["pod/bare"]);
+    let drain = |more: &[&str]| [&["drain", "node-2", "--grace-period=1", "--timeout=60s"], more].concat();
+    let refused = server.fails(Tool::Kubectl, &drain(&[]));
+    assert!(refused.contains("(use --delete-emptydir-data to override): default/web-"), "{refused}");
+    let bare = "cannot delete Pods that declare no controller (use --force to override): default/bare";
+    assert!(refused.contains(bare), "{refused}");
+    let left = server.ok(Tool::Kubectl, &["get", "pods", "-o", "jsonpath={.items[*].metadata.deletionTimestamp}"]);
+    assert_eq!(left, "", "a refusal deletes nothing");
+    let drained = server.ok(Tool::Kubectl, &drain(&["--force", "--delete-emptydir-data"]));
+    assert!(drained.contains("pod/bare evicted") && drained.contains("node/node-2 drained"), "{drained}");
+    server.fails(Tool::Kubectl, &["get", "pod", "bare"]);
+    let message = r#"jsonpath={.items[0].status.conditions[?(@.type=="PodScheduled")].message}"#;
+    let waits =
+        |seen: &str| seen.contains("1 node(s) were unschedulable, 2 node(s) didn't match Pod's node affinity/selector");
+    server.until(&["get", "pods", "-l", "app=web", "-o", message], "the replacement waits for its node", waits);
+}
+
+#[test]
+fn a_node_is_described() {
+    let server = three_nodes(&[]);
+    deploy(&server, "web", 3, "");
+    rolled_out(&server, "web");
+    let seen = server.ok(Tool::Kubectl, &["describe", "node", "node-2"]);
+    for text in [
+        "kubernetes.io/hostname=node-2",
+        "Taints:             <none>",
+        "Unschedulable:      false",
+        "KubeletHasSufficientMemory   kubelet has sufficient memory available",
+        "KubeletHasNoDiskPressure     kubelet has no disk pressure",
+        "KubeletHasSufficientPID      kubelet has sufficient PID available",
+        "KubeletReady                 kubelet is posting ready status",
+        "InternalIP:  10.244.16.1",
+        "Hostname:    node-2",
+        "Container Runtime Version:  wasmtime://",
+        "Kubelet Version:            v1.33.",
+        "PodCIDR:                      10.244.16.0/20",
+        "Non-terminated Pods:          (1 in total)",
+        "Allocated resources:",
+        "RegisteredNode",
+        "NodeReady",
+    ] {
+        assert!(seen.contains(text), "no {text:?} in:\n{seen}");
+    }
+    let images = server.ok(Tool::Kubectl, &["get", "node", "node-2", "-o", "jsonpath={.status.images[*].names[0]}"]);
+    assert!(images.contains(HELLO), "{images}");
+    let both = "jsonpath={.status.capacity.pods} {.status.allocatable.pods}";
+    let pods = server.ok(Tool::Kubectl, &["get", "node", "node-2", "-o", both]);
+    let (capacity, allocatable) = pods.split_once(' ').unwrap();
+    assert!(capacity.parse::<u32>().unwrap() >= 110 && capacity == allocatable, "{pods}");
+}
+
+#[test]
 fn labels_selectors_and_affinity_say_where_pods_go() {
     let server = three_nodes(&[]);
     server.ok(Tool::Kubectl, &["label", "nodes", "node-2", "disk=ssd"]);
