@@ -129,29 +129,30 @@ const IN_MEMORY: &str = "writing to memory does not fail";
 
 /// The bytes to store for an object.
 pub fn encode(object: &Value) -> Bytes {
-    let mut out = BytesMut::with_capacity(1024).writer();
+    let mut out = Vec::with_capacity(1024);
     let mut separator: &[u8] = HEAD;
     for (field, value) in object::metadata(object).iter().filter(|(field, _)| *field != "resourceVersion") {
         write_field(&mut out, separator, field, value);
         separator = b",";
     }
     if separator == HEAD {
-        out.get_mut().put_slice(HEAD);
+        out.put_slice(HEAD);
     }
-    out.get_mut().put_u8(b'}');
+    out.put_u8(b'}');
     for (field, value) in object.as_object().into_iter().flatten() {
         if !matches!(field.as_str(), "metadata" | "apiVersion" | "kind") {
             write_field(&mut out, b",", field, value);
         }
     }
-    out.get_mut().put_u8(b'}');
-    out.into_inner().freeze()
+    out.put_u8(b'}');
+    // It is kept for long, and every version of it: without the room it grew into.
+    out.into_boxed_slice().into()
 }
 
-fn write_field(out: &mut bytes::buf::Writer<BytesMut>, separator: &[u8], field: &str, value: &Value) {
-    out.get_mut().put_slice(separator);
+fn write_field(out: &mut Vec<u8>, separator: &[u8], field: &str, value: &Value) {
+    out.put_slice(separator);
     serde_json::to_writer(&mut *out, field).expect(IN_MEMORY);
-    out.get_mut().put_u8(b':');
+    out.put_u8(b':');
     serde_json::to_writer(&mut *out, value).expect(IN_MEMORY);
 }
 
