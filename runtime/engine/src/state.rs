@@ -50,9 +50,9 @@ use wk_images::{ImageDigest, ImageStore};
 use wk_network::{Network, PodConfig, PodPort, names::Resolver};
 use wk_platform::{Clock, Entropy, TaskGroup, tasks::OnError};
 
-/// Events kept for a reader that falls behind; it then lists. A rolling update
-/// of a thousand pods makes four events per container in a burst.
-const EVENTS_MAX: usize = 8192;
+/// Events kept for a reader that falls behind; it then lists, which costs no more
+/// than to read so many. The room for all of them is taken at the start.
+const EVENTS_MAX: usize = 1024;
 
 /// Directories deleted at once, each on a thread: a disk is not faster with more.
 const REMOVALS_MAX: usize = 8;
