@@ -7,10 +7,10 @@
 //!
 //! `runtime.rs` moves it out of Created; from Running, only the task that owns
 //! the guest ([`Container::supervise`]) moves it on. Stopping is a request to
-//! that task. How a guest is asked to stop, since wasm has no signals: its
-//! listeners are closed, which ends the accept loop of a server. A guest that
-//! does not listen cannot be told, and ends at once, as by a signal that it does
-//! not handle.
+//! that task. How a guest is asked to stop: a shell that has a trap for SIGTERM
+//! gets the signal. Since wasm has none, the listeners of another guest are closed,
+//! which ends the accept loop of a server. A guest that does not listen cannot be
+//! told, and ends at once, as by a signal that it does not handle.
 
 use crate::{
     cpu::{Metered, SharedThrottle},
@@ -45,6 +45,9 @@ use wk_network::PodPort;
 /// Exit codes of a guest that is ended: 128 and the signal.
 const TERMINATED: i32 = 143;
 const KILLED: i32 = 137;
+
+/// The signal that asks a process to end.
+const SIGTERM: u8 = 15;
 
 /// The exit code of a container whose guest cannot be started (containerd's).
 const CANNOT_START: i32 = 128;
@@ -248,13 +251,17 @@ impl Container {
         if self.stop_by.borrow().is_some_and(|deadline| deadline <= Instant::now()) {
             return Ending::Killed;
         }
-        if !port.stop_listening() {
+        let traps = init.catches(SIGTERM);
+        if traps {
+            init.signal(SIGTERM);
+        } else if !port.stop_listening() {
             return Ending::Terminated;
         }
         tokio::select! {
             biased;
             () = deadline_passed(&mut stop_by) => Ending::Killed,
-            _ = guest => Ending::Asked,
+            signal = init.signalled() => Ending::Signalled(signal),
+            end = guest => if traps { Ending::Itself(end) } else { Ending::Asked },
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{
     files::{Input, OpenFile},
     limits::Limits,
     processes::{
-        Registered,
+        NewProcess, Registered,
         session::{Command, Session, Streams},
     },
     state::Shared,
@@ -70,15 +70,21 @@ impl Shared {
         container.running("exec in", |_| ())?;
         let program = self.launcher.find(&container.image, name).await.map_err(exec_failed)?;
         let port = container.sandbox.port().ok_or_else(not_running)?;
-        let (now, usage) = (self.launcher.now(), container.usage.clone());
-        let registered = container.processes.register(0, options.command.clone(), now, usage);
+        let registered = container.processes.register(NewProcess {
+            parent: 0,
+            command: options.command.clone(),
+            started_at: self.launcher.now(),
+            container: container.usage.clone(),
+            background: false,
+        });
         let registered = registered.map_err(|error| Error::ResourceExhausted(error.to_string()))?;
         let process = registered.process.clone();
         let Wiring { stdin, typed, resize, output, streams } = wire(&options, process.pid);
         let terminal = typed.as_ref().map(|(_, terminal)| terminal.clone());
         let session = Session::new(self.launcher.clone(), container.clone(), port, terminal);
         let (environment, working_dir) = (environment(container, options.tty), working_dir(container).to_owned());
-        let command = Command { arguments: options.command, environment, working_dir, streams };
+        let arguments = options.command;
+        let command = Command { arguments, environment, working_dir, streams, background: false };
         let guest = session.prepare(&process, &program, command)?;
         let (report, exit) = oneshot::channel();
         self.tasks.spawn("exec", OnError::Log, async move {
@@ -183,7 +189,7 @@ async fn run_beside(
         () = report.closed() => return,
         () = container.ended() => KILLED,
         () = typing => return,
-        code = registered.process.run(guest) => code,
+        end = registered.process.run(guest) => end.code(),
     };
     drop((session, registered));
     let _ = report.send(Ok(code)); // nobody waits: fine

@@ -13,7 +13,7 @@ use crate::{
     image_service::refusal,
     logs::{ContainerOutput, LogWriter},
     processes::{
-        Registered,
+        NewProcess, Registered,
         session::{Command, Launcher, Session, Streams},
     },
     programs::Programs,
@@ -341,9 +341,14 @@ impl Shared {
         let (resize, size) = watch::channel(TerminalSize::default());
         let stdin = container.config.stdin.then(|| sender.clone());
         let sink = Sink::Container(output.clone());
-        let (registered, now) = (&container.processes, self.now());
         let arguments = exec::container_args(container);
-        let init = registered.register(0, arguments.clone(), now, container.usage.clone());
+        let init = container.processes.register(NewProcess {
+            parent: 0,
+            command: arguments.clone(),
+            started_at: self.now(),
+            container: container.usage.clone(),
+            background: false,
+        });
         let init = init.map_err(|error| Error::Internal(error.to_string()))?;
         let mut typed = None;
         let streams = if container.config.tty {
@@ -363,7 +368,7 @@ impl Shared {
         let session = Session::new(self.launcher.clone(), container.clone(), port, terminal);
         let environment = exec::environment(container, container.config.tty);
         let working_dir = exec::working_dir(container).to_owned();
-        let command = Command { arguments, environment, working_dir, streams };
+        let command = Command { arguments, environment, working_dir, streams, background: false };
         let guest = session.prepare(&init.process, program, command)?;
         container.set_running(Running { output, stdin, resize });
         Ok(Ready { guest, init, session, typed })

@@ -44,6 +44,8 @@ pub struct Context {
     pub host: Rc<dyn Host>,
     /// The program's name first.
     pub arguments: Vec<String>,
+    /// Who complains, when it is not the program: the shell whose builtin it is.
+    pub speaker: Option<String>,
     /// In order; a name occurs once.
     pub environment: Vec<(String, String)>,
     /// The working directory, absolute.
@@ -105,7 +107,8 @@ impl Context {
     pub(crate) fn complain(&mut self, message: impl std::fmt::Display) {
         // Nobody is left to hear that this failed.
         let _ = self.stdout.flush();
-        let _ = self.stderr.write(format!("{}: {message}\n", self.name()).as_bytes());
+        let _ =
+            self.stderr.write(format!("{}: {message}\n", self.speaker.as_deref().unwrap_or(self.name())).as_bytes());
     }
 
     /// Says what went wrong with a file.

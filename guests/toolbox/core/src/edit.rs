@@ -1,6 +1,6 @@
 //! Edits a line on a terminal in raw mode: cursor keys, history, completion.
 
-use crate::host::File;
+use crate::host::{Errno, File};
 
 /// What was typed.
 #[derive(Debug, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub enum Line {
     Text(String),
     /// ^C.
     Interrupted,
+    /// A caught signal came; what was typed is gone.
+    Signalled,
     /// ^D on an empty line, or nobody types any more.
     End,
 }
@@ -72,7 +74,14 @@ impl Editor {
         };
         write(prompt);
         loop {
-            let Some(key) = read_key(stdin) else { return Line::End };
+            let key = match read_key(stdin) {
+                Ok(Some(key)) => key,
+                Ok(None) => return Line::End,
+                Err(Signalled) => {
+                    write("\r\n");
+                    return Line::Signalled;
+                }
+            };
             match key {
                 Key::Character('\r' | '\n') => {
                     write("\r\n");
@@ -177,12 +186,21 @@ fn redraw(prompt: &str, buffer: &Buffer, columns: usize) -> String {
     format!("\r\x1b[K{prompt}{shown}{left}")
 }
 
-fn read_byte(stdin: &File) -> Option<u8> {
-    stdin.read(1).ok()?.first().copied()
+/// A caught signal came first.
+struct Signalled;
+
+/// None at the end.
+type Read<T> = Result<Option<T>, Signalled>;
+
+fn read_byte(stdin: &File) -> Read<u8> {
+    match stdin.read_or_signal(1, None) {
+        Err(Errno::Interrupted) => Err(Signalled),
+        read => Ok(read.unwrap_or_default().first().copied()),
+    }
 }
 
-fn read_key(stdin: &File) -> Option<Key> {
-    let first = read_byte(stdin)?;
+fn read_key(stdin: &File) -> Read<Key> {
+    let Some(first) = read_byte(stdin)? else { return Ok(None) };
     if first == 0x1b {
         return escape(stdin);
     }
@@ -190,25 +208,25 @@ fn read_key(stdin: &File) -> Option<Key> {
         0xc0..=0xdf => 1,
         0xe0..=0xef => 2,
         0xf0..=0xf7 => 3,
-        _ => return Some(Key::Character(char::from(first))),
+        _ => return Ok(Some(Key::Character(char::from(first)))),
     };
     let mut bytes = vec![first];
     for _ in 0..more {
-        bytes.push(read_byte(stdin)?);
+        bytes.extend(read_byte(stdin)?);
     }
     let text = String::from_utf8_lossy(&bytes);
-    Some(text.chars().next().map_or(Key::Other, Key::Character))
+    Ok(Some(text.chars().next().map_or(Key::Other, Key::Character)))
 }
 
 /// After an escape: `[A`, `OA`, `[3~`.
-fn escape(stdin: &File) -> Option<Key> {
-    if !matches!(read_byte(stdin)?, b'[' | b'O') {
-        return Some(Key::Other);
+fn escape(stdin: &File) -> Read<Key> {
+    if !matches!(read_byte(stdin)?, Some(b'[' | b'O')) {
+        return Ok(Some(Key::Other));
     }
     let mut number = 0u32;
     loop {
-        let byte = read_byte(stdin)?;
-        return Some(match byte {
+        let Some(byte) = read_byte(stdin)? else { return Ok(None) };
+        return Ok(Some(match byte {
             b'0'..=b'9' | b';' => {
                 number = number.saturating_mul(10).saturating_add(u32::from(byte.saturating_sub(b'0')));
                 continue;
@@ -226,6 +244,6 @@ fn escape(stdin: &File) -> Option<Key> {
                 _ => Key::Other,
             },
             _ => Key::Other,
-        });
+        }));
     }
 }

@@ -2,11 +2,11 @@
 
 use crate::{
     Context, Output,
-    host::{Access, Child, Command, Errno, File, Host, OpenFile, Process},
+    host::{Access, Action, Child, Command, End, Errno, File, Host, OpenFile, Process},
 };
 use std::{
     any::Any,
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fs,
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
@@ -100,6 +100,10 @@ impl OpenFile for FakeFile {
         }
     }
 
+    fn read_or_signal(&self, length: u32, _: Option<Duration>) -> Result<Vec<u8>, Errno> {
+        self.read(length)
+    }
+
     fn write(&self, bytes: &[u8]) -> Result<(), Errno> {
         match &*self.0 {
             Inner::Disk(disk) => disk.lock().unwrap().write_all(bytes).map_err(|error| errno(&error)),
@@ -144,17 +148,28 @@ impl Child for FakeChild {
         self.pid
     }
 
-    fn wait(&self) -> u8 {
+    fn wait(&self) -> End {
         if let Some(thread) = self.thread.lock().unwrap().take() {
             *self.code.lock().unwrap() = Some(thread.join().unwrap_or(134));
         }
-        self.code.lock().unwrap().unwrap_or(0)
+        End::Exited(self.code.lock().unwrap().unwrap_or(0))
     }
 
-    fn poll(&self) -> Option<u8> {
+    fn wait_or_signal(&self) -> Option<End> {
+        Some(self.wait())
+    }
+
+    fn poll(&self) -> Option<End> {
         let ended = self.thread.lock().unwrap().as_ref().is_none_or(JoinHandle::is_finished);
         ended.then(|| self.wait())
     }
+}
+
+/// Which signals a process catches, and has caught: number n is bit n - 1.
+#[derive(Default)]
+struct Signals {
+    catching: u64,
+    caught: u64,
 }
 
 #[derive(Clone)]
@@ -162,6 +177,7 @@ pub struct Fake {
     root: PathBuf,
     pid: u32,
     next_pid: Arc<AtomicU32>,
+    signals: Arc<Mutex<BTreeMap<u32, Signals>>>,
 }
 
 impl Host for Fake {
@@ -225,11 +241,28 @@ impl Host for Fake {
         self.pid
     }
 
-    fn kill(&self, pid: u32, _: u8) -> Result<(), Errno> {
-        if pid == 1 { Ok(()) } else { Err(Errno::NoProcess) }
+    /// Default actions are not done: a thread cannot be ended.
+    fn kill(&self, pid: u32, signal: u8) -> Result<(), Errno> {
+        match self.signals.lock().unwrap().get_mut(&pid) {
+            Some(signals) => {
+                signals.caught |= signals.catching & 1_u64.checked_shl(u32::from(signal).wrapping_sub(1)).unwrap_or(0)
+            }
+            None if pid == 1 || pid == self.pid => {}
+            None => return Err(Errno::NoProcess),
+        }
+        Ok(())
     }
 
-    fn set_foreground(&self, _: bool) {}
+    fn set_action(&self, signal: u8, action: Action) -> Result<(), Errno> {
+        let mut signals = self.signals.lock().unwrap();
+        let catching = &mut signals.entry(self.pid).or_default().catching;
+        *catching = *catching & !(1 << (signal - 1)) | u64::from(action == Action::Catch) << (signal - 1);
+        Ok(())
+    }
+
+    fn caught_signals(&self) -> u64 {
+        self.signals.lock().unwrap().get_mut(&self.pid).map_or(0, |signals| std::mem::take(&mut signals.caught))
+    }
 
     fn terminal_size(&self) -> Option<(u16, u16)> {
         None
@@ -284,6 +317,7 @@ impl Fake {
         let mut context = Context {
             host: Rc::new(self),
             arguments: command.arguments,
+            speaker: None,
             environment: command.environment,
             directory: command.directory,
             stdin,
@@ -317,17 +351,19 @@ impl Container {
 
     /// Runs a program in `/tmp`.
     pub fn run(&self, arguments: &[&str], stdin: &str) -> Ran {
-        let host = Fake { root: self.0.clone(), pid: 2, next_pid: Arc::new(AtomicU32::new(3)) };
+        let host =
+            Fake { root: self.0.clone(), pid: 2, next_pid: Arc::new(AtomicU32::new(3)), signals: Arc::default() };
         let command = Command {
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
             environment: [("HOME", "/tmp"), ("HOSTNAME", "web-0")]
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
             directory: "/tmp".to_owned(),
+            background: false,
         };
         let input = host.file_of(stdin.as_bytes().to_vec());
         let (output, errors) = (host.file_of(Vec::new()), host.file_of(Vec::new()));
-        let code = host.spawn(&command, [&input, &output, &errors]).map_or(127, |child| child.wait());
+        let code = host.spawn(&command, [&input, &output, &errors]).map_or(127, |child| child.wait().code());
         let text = |file: &File| String::from_utf8_lossy(&file.read(1 << 24).unwrap()).into_owned();
         Ran { stdout: text(&output), stderr: text(&errors), code }
     }

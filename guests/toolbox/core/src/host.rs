@@ -29,6 +29,8 @@ pub enum Errno {
     Invalid,
     /// A limit is reached; later it may work.
     Again,
+    /// A caught signal came first.
+    Interrupted,
     /// Anything else.
     Io,
 }
@@ -48,6 +50,7 @@ impl From<Errno> for io::Error {
             Errno::Permission => Self::other("Operation not permitted"),
             Errno::Invalid => Kind::InvalidInput.into(),
             Errno::Again => Self::other("Resource temporarily unavailable"),
+            Errno::Interrupted => Kind::Interrupted.into(),
             Errno::Io => Self::other("I/O error"),
         }
     }
@@ -74,6 +77,12 @@ pub trait OpenFile {
     /// What the host says of this file.
     fn read(&self, length: u32) -> Result<Vec<u8>, Errno>;
 
+    /// The same, while a caught signal may come first, or the time may be over.
+    ///
+    /// # Errors
+    /// [`Errno::Interrupted`] and [`Errno::Again`] then.
+    fn read_or_signal(&self, length: u32, timeout: Option<Duration>) -> Result<Vec<u8>, Errno>;
+
     /// Writes all, waiting for room.
     ///
     /// # Errors
@@ -90,14 +99,46 @@ pub trait OpenFile {
 /// A hold on an open file; it is closed when the last hold goes.
 pub type File = Rc<dyn OpenFile>;
 
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// By itself, with an exit code.
+    Exited(u8),
+    /// By a signal.
+    Signalled(u8),
+}
+
+impl End {
+    /// As a shell says it: 128 + signal when a signal ended it.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Exited(code) => code,
+            Self::Signalled(signal) => signal.saturating_add(128),
+        }
+    }
+}
+
 /// A process that this one started.
 pub trait Child {
     /// Its number.
     fn pid(&self) -> u32;
-    /// Waits for its end: its exit code, 128 + signal when a signal ended it.
-    fn wait(&self) -> u8;
-    /// Its exit code when it has ended.
-    fn poll(&self) -> Option<u8>;
+    /// Waits for its end.
+    fn wait(&self) -> End;
+    /// The same, and none when a caught signal comes first.
+    fn wait_or_signal(&self) -> Option<End>;
+    /// How it ended, when it has.
+    fn poll(&self) -> Option<End>;
+}
+
+/// What a signal does to this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// What Linux says: it ends the process, or does nothing.
+    Default,
+    /// Nothing; also to what the process starts.
+    Ignore,
+    /// It is kept for [`Host::caught_signals`].
+    Catch,
 }
 
 /// A program to start.
@@ -109,6 +150,8 @@ pub struct Command {
     pub environment: Vec<(String, String)>,
     /// An absolute path.
     pub directory: String,
+    /// The keys of the terminal signal neither it nor what it starts.
+    pub background: bool,
 }
 
 /// A process of this container.
@@ -157,8 +200,13 @@ pub trait Host {
     /// # Errors
     /// [`Errno::NoProcess`], [`Errno::Permission`].
     fn kill(&self, pid: u32, signal: u8) -> Result<(), Errno>;
-    /// Whether a terminal's keys send signals to this one's children only.
-    fn set_foreground(&self, children_only: bool);
+    /// What a signal does to this process from now on.
+    ///
+    /// # Errors
+    /// [`Errno::Invalid`] for those that always do the same.
+    fn set_action(&self, signal: u8, action: Action) -> Result<(), Errno>;
+    /// The signals caught since the last call: number n is bit n - 1.
+    fn caught_signals(&self) -> u64;
     /// Columns and rows, if there is a terminal.
     fn terminal_size(&self) -> Option<(u16, u16)>;
     /// Whether bytes come as they are typed.

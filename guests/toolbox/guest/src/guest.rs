@@ -10,7 +10,7 @@ use std::{
     rc::Rc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use wk_toolbox::host::{Access, Child, Command, Errno, File, Host, OpenFile, Process};
+use wk_toolbox::host::{Access, Action, Child, Command, End, Errno, File, Host, OpenFile, Process};
 
 #[allow(unsafe_code)]
 mod bindings {
@@ -61,6 +61,11 @@ impl OpenFile for HostFile {
         self.0.read(length).map_err(errno)
     }
 
+    fn read_or_signal(&self, length: u32, timeout: Option<Duration>) -> Result<Vec<u8>, Errno> {
+        let millis = timeout.map(|timeout| u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX));
+        self.0.read_or_signal(length, millis).map_err(errno)
+    }
+
     fn write(&self, bytes: &[u8]) -> Result<(), Errno> {
         self.0.write(bytes).map_err(errno)
     }
@@ -81,12 +86,23 @@ impl Child for HostChild {
         self.0.pid()
     }
 
-    fn wait(&self) -> u8 {
-        self.0.wait()
+    fn wait(&self) -> End {
+        end(self.0.wait())
     }
 
-    fn poll(&self) -> Option<u8> {
-        self.0.poll()
+    fn wait_or_signal(&self) -> Option<End> {
+        self.0.wait_or_signal().map(end)
+    }
+
+    fn poll(&self) -> Option<End> {
+        self.0.poll().map(end)
+    }
+}
+
+fn end(end: processes::End) -> End {
+    match end {
+        processes::End::Exited(code) => End::Exited(code),
+        processes::End::Signalled(signal) => End::Signalled(signal),
     }
 }
 
@@ -104,6 +120,7 @@ fn errno(errno: processes::Errno) -> Errno {
         E::Perm => Errno::Permission,
         E::Inval => Errno::Invalid,
         E::Again => Errno::Again,
+        E::Intr => Errno::Interrupted,
         E::Io => Errno::Io,
     }
 }
@@ -136,6 +153,7 @@ impl Host for Guest {
             arguments: command.arguments.clone(),
             environment: command.environment.clone(),
             working_directory: command.directory.clone(),
+            background: command.background,
         };
         let host = |file: &File| file.as_any().downcast_ref::<HostFile>().map(|file| file.0.duplicate());
         let [Some(stdin), Some(stdout), Some(stderr)] = streams.map(host) else { return Err(Errno::Invalid) };
@@ -168,8 +186,17 @@ impl Host for Guest {
         processes::kill(pid, signal).map_err(errno)
     }
 
-    fn set_foreground(&self, children_only: bool) {
-        processes::set_foreground(children_only);
+    fn set_action(&self, signal: u8, action: Action) -> Result<(), Errno> {
+        let action = match action {
+            Action::Default => processes::Action::Default,
+            Action::Ignore => processes::Action::Ignore,
+            Action::Catch => processes::Action::Catch,
+        };
+        processes::set_action(signal, action).map_err(errno)
+    }
+
+    fn caught_signals(&self) -> u64 {
+        processes::caught_signals()
     }
 
     fn terminal_size(&self) -> Option<(u16, u16)> {

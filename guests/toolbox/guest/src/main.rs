@@ -12,6 +12,7 @@ fn main() {
     let mut context = Context {
         host,
         arguments: std::env::args().collect(),
+        speaker: None,
         environment: std::env::vars().collect(),
         directory: guest::directory(),
         stdin,

@@ -4,18 +4,19 @@
 //! meanwhile other guests have the thread.
 
 use super::{
-    Process,
+    Process, ProcessEnd,
     session::{Command, Session, Streams},
+    signals::{Action, SIGNAL_MAX},
 };
 use crate::{
     files::{Access, CALL_BYTES_MAX, Disk, OpenFile},
     host::{HostState, ProcessCtx},
-    terminal::Foreground,
 };
 use bindings::wk::toolbox::processes::{self, Errno};
 use std::{
     io,
     sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
 };
 use wasmtime::{
     Result,
@@ -31,8 +32,10 @@ mod bindings {
         imports: {
             default: trappable,
             "wk:toolbox/processes.[method]file.read": async | trappable,
+            "wk:toolbox/processes.[method]file.read-or-signal": async | trappable,
             "wk:toolbox/processes.[method]file.write": async | trappable,
             "wk:toolbox/processes.[method]child.wait": async | trappable,
+            "wk:toolbox/processes.[method]child.wait-or-signal": async | trappable,
             "wk:toolbox/processes.open": async | trappable,
             "wk:toolbox/processes.spawn": async | trappable,
         },
@@ -46,22 +49,6 @@ mod bindings {
 
 /// A process that the guest started.
 pub struct Child(Arc<Process>);
-
-/// Signals up to this one exist (`SIGRTMAX`).
-const SIGNAL_MAX: u8 = 64;
-
-/// Signals whose default action is not to end the process: SIGCHLD, SIGCONT,
-/// SIGURG and SIGWINCH do nothing, the stopping ones cannot be had.
-const HARMLESS: [i32; 8] = [
-    libc::SIGCHLD,
-    libc::SIGCONT,
-    libc::SIGURG,
-    libc::SIGWINCH,
-    libc::SIGSTOP,
-    libc::SIGTSTP,
-    libc::SIGTTIN,
-    libc::SIGTTOU,
-];
 
 /// Adds the interface.
 ///
@@ -108,6 +95,28 @@ impl processes::HostFile for HostState {
         Ok(file.read(length).await.map(Vec::from).map_err(|error| errno(&error)))
     }
 
+    async fn read_or_signal(
+        &mut self,
+        file: Resource<OpenFile>,
+        length: u32,
+        timeout_millis: Option<u32>,
+    ) -> Answer<Vec<u8>> {
+        let process = self.own().process.clone();
+        let readable = self.table.get(&file)?.clone();
+        let over = async {
+            match timeout_millis {
+                Some(millis) => tokio::time::sleep(Duration::from_millis(millis.into())).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased; // what is there is read
+            () = readable.readable() => self.read(file, length).await,
+            () = process.interrupted() => Ok(Err(Errno::Intr)),
+            () = over => Ok(Err(Errno::Again)),
+        }
+    }
+
     async fn write(&mut self, file: Resource<OpenFile>, bytes: Vec<u8>) -> Answer<()> {
         let file = self.table.get(&file)?.clone();
         Ok(file.write(bytes.into()).await.map_err(|error| errno(&error)))
@@ -133,13 +142,22 @@ impl processes::HostChild for HostState {
         Ok(self.table.get(&child)?.0.pid)
     }
 
-    async fn wait(&mut self, child: Resource<Child>) -> Result<u8> {
+    async fn wait(&mut self, child: Resource<Child>) -> Result<processes::End> {
         let process = self.table.get(&child)?.0.clone();
-        Ok(code(process.wait().await))
+        Ok(end(process.wait().await))
     }
 
-    fn poll(&mut self, child: Resource<Child>) -> Result<Option<u8>> {
-        Ok(self.table.get(&child)?.0.exit_code().map(code))
+    async fn wait_or_signal(&mut self, child: Resource<Child>) -> Result<Option<processes::End>> {
+        let (own, process) = (self.own().process.clone(), self.table.get(&child)?.0.clone());
+        tokio::select! {
+            biased; // what has ended is told
+            ended = process.wait() => Ok(Some(end(ended))),
+            () = own.interrupted() => Ok(None),
+        }
+    }
+
+    fn poll(&mut self, child: Resource<Child>) -> Result<Option<processes::End>> {
+        Ok(self.table.get(&child)?.0.end().map(end))
     }
 
     fn drop(&mut self, child: Resource<Child>) -> Result<()> {
@@ -199,8 +217,8 @@ impl processes::Host for HostState {
             stdout: self.table.get(&stdout)?.clone(),
             stderr: self.table.get(&stderr)?.clone(),
         };
-        let processes::Command { arguments, environment, working_directory } = command;
-        let command = Command { arguments, environment, working_dir: working_directory, streams };
+        let processes::Command { arguments, environment, working_directory, background } = command;
+        let command = Command { arguments, environment, working_dir: working_directory, streams, background };
         let parent = self.own().process.pid;
         match self.session()?.spawn(parent, command).await {
             Ok(process) => Ok(Ok(self.table.push(Child(process))?)),
@@ -230,17 +248,23 @@ impl processes::Host for HostState {
             return Ok(Err(Errno::Inval));
         }
         // Signal 0 only asks whether there is such a process.
-        if signal != 0 && !HARMLESS.contains(&i32::from(signal)) {
+        if signal != 0 {
             process.signal(signal);
         }
         Ok(Ok(()))
     }
 
-    fn set_foreground(&mut self, children_only: bool) -> Result<()> {
-        if let Some(terminal) = &self.session()?.terminal {
-            terminal.set_foreground(Foreground { pid: self.own().process.pid, children_only });
-        }
-        Ok(())
+    fn set_action(&mut self, signal: u8, action: processes::Action) -> Answer<()> {
+        let action = match action {
+            processes::Action::Default => Action::Default,
+            processes::Action::Ignore => Action::Ignore,
+            processes::Action::Catch => Action::Catch,
+        };
+        Ok(if self.own().process.set_action(signal, action) { Ok(()) } else { Err(Errno::Inval) })
+    }
+
+    fn caught_signals(&mut self) -> Result<u64> {
+        Ok(self.own().process.take_caught())
     }
 
     fn terminal_size(&mut self) -> Result<Option<processes::Size>> {
@@ -277,9 +301,12 @@ fn describe(process: &Process) -> processes::Process {
     }
 }
 
-/// An exit code as a parent sees it.
-fn code(code: i32) -> u8 {
-    code.to_le_bytes()[0]
+/// An end as a parent sees it.
+fn end(end: ProcessEnd) -> processes::End {
+    match end {
+        ProcessEnd::Exited(code) => processes::End::Exited(code.to_le_bytes()[0]),
+        ProcessEnd::Signalled(signal) => processes::End::Signalled(signal),
+    }
 }
 
 fn errno(error: &io::Error) -> Errno {

@@ -8,22 +8,24 @@
 //! ```
 //!
 //! A process is one instance of a program. A signal is a request to the task that
-//! runs it, which drops the instance: wasm has no handlers, so every signal has
-//! its default action. A process that ended leaves the table at once; who started
-//! it holds its exit code.
+//! runs it, which drops the instance; or, since wasm has no handlers, it is kept
+//! until the program asks. A process that ended leaves the table at once; who
+//! started it holds how it ended.
 //!
-//! Reading order: here, `session`, `host`.
+//! Reading order: `signals`, here, `session`, `host`.
 
 pub(crate) mod host;
 pub(crate) mod session;
+pub(crate) mod signals;
 
 use crate::{
     cpu::Metered,
     limits::{Account, Usage},
     run::End,
-    terminal::{Foreground, Signalled},
+    terminal::Signalled,
 };
 use parking_lot::Mutex;
+use signals::{Action, Signals};
 use std::{collections::BTreeMap, future::pending, sync::Arc};
 use tokio::sync::watch;
 use wk_cri::UnixNanos;
@@ -34,6 +36,9 @@ const PROCESSES_MAX: usize = 128;
 
 /// A signal's number added to this is the exit code, as a shell says it.
 pub(crate) const SIGNAL_BASE: i32 = 128;
+
+/// How a process ends that is dropped, or at its memory limit.
+const KILLED: ProcessEnd = ProcessEnd::Signalled(9);
 
 /// The exit code of a program that cannot be started.
 const CANNOT_START: i32 = 128;
@@ -47,8 +52,39 @@ pub(crate) struct Process {
     pub command: Vec<String>,
     pub started_at: UnixNanos,
     pub account: Account,
-    exit: watch::Sender<Option<i32>>,
-    signal: watch::Sender<Option<u8>>,
+    /// No key of a terminal signals it.
+    background: bool,
+    end: watch::Sender<Option<ProcessEnd>>,
+    signals: watch::Sender<Signals>,
+}
+
+/// What to make of a process; see the fields of [`Process`].
+pub(crate) struct NewProcess {
+    pub parent: u32,
+    pub command: Vec<String>,
+    pub started_at: UnixNanos,
+    /// What its container uses.
+    pub container: Arc<Usage>,
+    pub background: bool,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProcessEnd {
+    /// By itself, or in a trap.
+    Exited(i32),
+    /// By a signal.
+    Signalled(u8),
+}
+
+impl ProcessEnd {
+    /// As a shell says it.
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Exited(code) => code,
+            Self::Signalled(signal) => SIGNAL_BASE + i32::from(signal),
+        }
+    }
 }
 
 /// The processes of a container.
@@ -74,11 +110,7 @@ pub(crate) struct Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.process.exit.send_if_modified(|exit| {
-            let dropped = exit.is_none();
-            exit.get_or_insert(SIGNAL_BASE + libc::SIGKILL);
-            dropped
-        });
+        self.process.ended(KILLED);
         self.table.0.lock().processes.remove(&self.process.pid);
     }
 }
@@ -88,26 +120,23 @@ impl ProcessTable {
     ///
     /// # Errors
     /// [`TooMany`].
-    pub fn register(
-        self: &Arc<Self>,
-        parent: u32,
-        command: Vec<String>,
-        started_at: UnixNanos,
-        container: Arc<Usage>,
-    ) -> Result<Registered, TooMany> {
+    pub fn register(self: &Arc<Self>, new: NewProcess) -> Result<Registered, TooMany> {
+        let NewProcess { parent, command, started_at, container, background } = new;
         let mut table = self.0.lock();
         if table.processes.len() >= PROCESSES_MAX {
             return Err(TooMany);
         }
         table.last += 1;
+        let of = table.processes.get(&parent);
         let process = Arc::new(Process {
             pid: table.last,
             parent,
             command,
             started_at,
             account: Account::of(container),
-            exit: watch::Sender::new(None),
-            signal: watch::Sender::new(None),
+            background: background || of.is_some_and(|of| of.background),
+            end: watch::Sender::new(None),
+            signals: watch::Sender::new(of.map(|of| of.signals.borrow().inherited()).unwrap_or_default()),
         });
         table.processes.insert(process.pid, process.clone());
         Ok(Registered { process, table: self.clone() })
@@ -137,71 +166,105 @@ impl ProcessTable {
 }
 
 impl Signalled for ProcessTable {
-    fn signal(&self, foreground: Foreground, signal: u8) -> bool {
-        let mut processes = self.descendants(foreground.pid);
-        if !foreground.children_only {
-            processes.extend(self.get(foreground.pid));
-        }
-        processes.iter().for_each(|process| process.signal(signal));
-        !processes.is_empty()
+    fn signal(&self, leader: u32, signal: u8) {
+        let all = self.get(leader).into_iter().chain(self.descendants(leader));
+        all.filter(|process| !process.background).for_each(|process| process.signal(signal));
     }
 }
 
 impl Process {
-    /// Sends a signal whose default action is to end the process; the first one counts.
+    /// Sends a signal.
     pub fn signal(&self, signal: u8) {
-        self.signal.send_if_modified(|asked| {
-            let first = asked.is_none();
-            asked.get_or_insert(signal);
-            first
-        });
+        self.change_signals(|signals| signals.send(signal));
     }
 
-    /// Waits for a signal. Cancel safe.
+    /// See [`Signals::set_action`].
+    pub fn set_action(&self, signal: u8, action: Action) -> bool {
+        self.change_signals(|signals| signals.set_action(signal, action))
+    }
+
+    /// See [`Signals::catches`].
+    pub fn catches(&self, signal: u8) -> bool {
+        self.signals.borrow().catches(signal)
+    }
+
+    /// See [`Signals::take_caught`].
+    pub fn take_caught(&self) -> u64 {
+        // A shell asks after each command: mostly there is nothing.
+        if !self.signals.borrow().any_caught() {
+            return 0;
+        }
+        self.change_signals(Signals::take_caught)
+    }
+
+    fn change_signals<T>(&self, change: impl FnOnce(&mut Signals) -> T) -> T {
+        let mut result = None;
+        self.signals.send_if_modified(|signals| {
+            let before = *signals;
+            result = Some(change(signals));
+            *signals != before
+        });
+        result.expect("the closure was called")
+    }
+
+    /// Waits for a signal that ends it. Cancel safe.
     pub async fn signalled(&self) -> u8 {
-        let mut signal = self.signal.subscribe();
-        match signal.wait_for(Option::is_some).await.map(|signal| *signal) {
+        let mut signals = self.signals.subscribe();
+        let fatal = signals.wait_for(|signals| signals.fatal().is_some()).await.map(|signals| signals.fatal());
+        match fatal {
             Ok(Some(signal)) => signal,
             _ => pending().await, // its sender is in `self`
         }
     }
 
-    /// Runs its guest to the end, and notes the exit code.
-    pub async fn run(&self, guest: Metered) -> i32 {
-        let code = tokio::select! {
+    /// Waits for a signal that it asks for. Cancel safe.
+    pub async fn interrupted(&self) {
+        let mut signals = self.signals.subscribe();
+        if signals.wait_for(Signals::any_caught).await.is_err() {
+            pending().await // its sender is in `self`
+        }
+    }
+
+    /// Runs its guest to the end, and notes how it ended.
+    pub async fn run(&self, guest: Metered) -> ProcessEnd {
+        let end = tokio::select! {
             biased; // a guest that always has work must not hide its end
-            signal = self.signalled() => SIGNAL_BASE + i32::from(signal),
-            end = guest => exit_code(end),
+            signal = self.signalled() => ProcessEnd::Signalled(signal),
+            end = guest => ended_by(end),
         };
-        self.ended(code);
-        code
+        self.ended(end);
+        end
     }
 
-    /// Notes its exit code; the first one counts.
-    pub fn ended(&self, code: i32) {
-        self.exit.send_if_modified(|exit| exit.replace(exit.unwrap_or(code)).is_none());
+    /// Notes how it ended; the first one counts.
+    pub fn ended(&self, how: ProcessEnd) {
+        self.end.send_if_modified(|end| {
+            let first = end.is_none();
+            end.get_or_insert(how);
+            first
+        });
     }
 
-    /// Its exit code when it has ended.
-    pub fn exit_code(&self) -> Option<i32> {
-        *self.exit.borrow()
+    /// How it ended, when it has.
+    pub fn end(&self) -> Option<ProcessEnd> {
+        *self.end.borrow()
     }
 
-    /// Waits for its end: its exit code. Cancel safe.
-    pub async fn wait(&self) -> i32 {
-        let mut exit = self.exit.subscribe();
-        match exit.wait_for(Option::is_some).await.map(|code| *code) {
-            Ok(Some(code)) => code,
+    /// Waits for its end. Cancel safe.
+    pub async fn wait(&self) -> ProcessEnd {
+        let mut end = self.end.subscribe();
+        match end.wait_for(Option::is_some).await.map(|end| *end) {
+            Ok(Some(end)) => end,
             _ => pending().await, // its sender is in `self`
         }
     }
 }
 
-fn exit_code(end: End) -> i32 {
+fn ended_by(end: End) -> ProcessEnd {
     match end {
-        End::Exited(code) | End::Trapped { code, .. } => code,
-        End::OutOfMemory(_) => SIGNAL_BASE + libc::SIGKILL,
-        End::Failed(_) => CANNOT_START,
+        End::Exited(code) | End::Trapped { code, .. } => ProcessEnd::Exited(code),
+        End::OutOfMemory(_) => KILLED,
+        End::Failed(_) => ProcessEnd::Exited(CANNOT_START),
     }
 }
 
@@ -209,28 +272,43 @@ fn exit_code(end: End) -> i32 {
 mod tests {
     use super::*;
 
+    fn new(parent: u32, background: bool) -> NewProcess {
+        let (command, container) = (vec!["sh".to_owned()], Arc::default());
+        NewProcess { parent, command, started_at: UnixNanos(0), container, background }
+    }
+
     fn start(table: &Arc<ProcessTable>, parent: u32) -> Registered {
-        table.register(parent, vec!["sh".to_owned()], UnixNanos(0), Arc::default()).unwrap()
+        table.register(new(parent, false)).unwrap()
     }
 
     fn all(registered: &[&Registered]) -> Vec<Option<u8>> {
-        registered.iter().map(|registered| *registered.process.signal.borrow()).collect()
+        registered.iter().map(|registered| registered.process.signals.borrow().fatal()).collect()
     }
 
     #[test]
-    fn a_signal_of_the_terminal_ends_the_foreground_and_all_below() {
+    fn a_key_of_the_terminal_signals_the_leader_and_all_below_but_the_background() {
         let table = Arc::new(ProcessTable::default());
-        let init = start(&table, 0);
-        let shell = start(&table, 0);
-        let job = start(&table, shell.process.pid);
+        let (init, leader) = (start(&table, 0), start(&table, 0));
+        let job = start(&table, leader.process.pid);
         let grandchild = start(&table, job.process.pid);
-        let foreground = Foreground { pid: shell.process.pid, children_only: true };
-        assert!(table.signal(foreground, 2));
-        assert_eq!(all(&[&init, &shell, &job, &grandchild]), [None, None, Some(2), Some(2)]);
-        drop((job, grandchild));
-        assert!(!table.signal(foreground, 2), "the shell has no job");
-        assert!(table.signal(Foreground { children_only: false, ..foreground }, 3));
-        assert_eq!(all(&[&init, &shell]), [None, Some(3)]);
+        let background = table.register(new(leader.process.pid, true)).unwrap();
+        let below = start(&table, background.process.pid);
+        assert!(leader.process.set_action(2, Action::Catch));
+        table.signal(leader.process.pid, 2);
+        let all = all(&[&init, &leader, &job, &grandchild, &background, &below]);
+        assert_eq!(all, [None, None, Some(2), Some(2), None, None]);
+        assert_eq!((leader.process.take_caught(), leader.process.take_caught()), (1 << 1, 0));
+    }
+
+    #[tokio::test]
+    async fn what_a_process_ignores_its_children_ignore_too() {
+        let table = Arc::new(ProcessTable::default());
+        let parent = start(&table, 0);
+        parent.process.set_action(2, Action::Ignore);
+        let child = start(&table, parent.process.pid);
+        child.process.signal(2);
+        child.process.signal(15);
+        assert_eq!(child.process.signalled().await, 15);
     }
 
     #[tokio::test]
@@ -238,20 +316,19 @@ mod tests {
         let table = Arc::new(ProcessTable::default());
         let (ended, dropped) = (start(&table, 0), start(&table, 0));
         let (first, second) = (ended.process.clone(), dropped.process.clone());
-        assert_eq!(first.exit_code(), None);
-        first.ended(3);
+        assert_eq!(first.end(), None);
+        first.ended(ProcessEnd::Exited(3));
         drop((ended, dropped));
         assert!(table.list().is_empty());
-        assert_eq!((first.wait().await, second.wait().await), (3, 137));
+        assert_eq!((first.wait().await.code(), second.wait().await.code()), (3, 137));
     }
 
     #[test]
     fn there_is_an_end_to_processes() {
         let table = Arc::new(ProcessTable::default());
         let mut bomb: Vec<_> = (0..PROCESSES_MAX).map(|_| start(&table, 0)).collect();
-        let more = table.register(1, Vec::new(), UnixNanos(0), Arc::default());
-        assert_eq!(more.err(), Some(TooMany));
+        assert_eq!(table.register(new(1, false)).err(), Some(TooMany));
         bomb.pop();
-        assert!(table.register(1, Vec::new(), UnixNanos(0), Arc::default()).is_ok());
+        assert!(table.register(new(1, false)).is_ok());
     }
 }

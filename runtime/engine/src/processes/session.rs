@@ -4,7 +4,7 @@
 //! [`Launcher`] makes guests of programs and knows no container; a [`Session`] is
 //! in one. Called by `exec.rs`, `state.rs` and `host.rs`.
 
-use super::{Process, ProcessTable, Registered, TooMany};
+use super::{NewProcess, Process, ProcessTable, Registered, TooMany};
 use crate::{
     container::Container,
     cpu::Metered,
@@ -73,6 +73,8 @@ pub(crate) struct Command {
     pub environment: Vec<(String, String)>,
     pub working_dir: String,
     pub streams: Streams,
+    /// The keys of the terminal do not signal it.
+    pub background: bool,
 }
 
 /// Processes of a container that end together: dropping the last strong
@@ -109,7 +111,7 @@ impl Session {
         program: &Program,
         command: Command,
     ) -> Result<Metered, Error> {
-        let Command { arguments, environment, working_dir, streams } = command;
+        let Command { arguments, environment, working_dir, streams, background: _ } = command;
         let container = &self.container;
         let guest = Guest {
             args: arguments,
@@ -136,7 +138,7 @@ impl Session {
     pub async fn spawn(self: &Arc<Self>, parent: u32, command: Command) -> Result<Arc<Process>, Error> {
         let name = command.arguments.first().map_or("", String::as_str);
         let program = self.launcher.find(&self.container.image, name).await?;
-        let registered = self.register(parent, &command.arguments)?;
+        let registered = self.register(parent, &command)?;
         let process = registered.process.clone();
         let guest = self.prepare(&process, &program, command)?;
         self.tasks.spawn("process", OnError::Log, async move {
@@ -150,9 +152,15 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::ResourceExhausted`] at the limit of processes.
-    pub fn register(&self, parent: u32, arguments: &[String]) -> Result<Registered, Error> {
+    pub fn register(&self, parent: u32, command: &Command) -> Result<Registered, Error> {
         let Container { processes, usage, .. } = &*self.container;
-        let registered = processes.register(parent, arguments.to_vec(), self.launcher.now(), usage.clone());
+        let registered = processes.register(NewProcess {
+            parent,
+            command: command.arguments.clone(),
+            started_at: self.launcher.now(),
+            container: usage.clone(),
+            background: command.background,
+        });
         registered.map_err(|error: TooMany| Error::ResourceExhausted(error.to_string()))
     }
 

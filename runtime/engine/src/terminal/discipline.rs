@@ -132,12 +132,6 @@ impl LineDiscipline {
         self.unread_bytes >= UNREAD_BYTES_MAX || self.lines.len() >= UNREAD_LINES_MAX
     }
 
-    /// Takes a line that nobody typed.
-    pub fn push_line(&mut self, line: &[u8]) {
-        self.unread_bytes += line.len();
-        self.lines.push_back(BytesMut::from(line));
-    }
-
     /// Forgets what was typed and not read.
     fn flush(&mut self) {
         self.line.clear();

@@ -33,17 +33,8 @@ const HELD_BYTES_MAX: usize = 64 * 1024;
 
 /// Who gets the signals of a terminal's keys.
 pub(crate) trait Signalled: Send + Sync {
-    /// Signals the foreground; whether there was any process to signal.
-    fn signal(&self, foreground: Foreground, signal: u8) -> bool;
-}
-
-/// The processes that the keys of a terminal are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Foreground {
-    /// It and what it started.
-    pub pid: u32,
-    /// Only what it started: a shell is not ended with its job.
-    pub children_only: bool,
+    /// Signals `leader` and what it started, but for what runs in the background.
+    fn signal(&self, leader: u32, signal: u8);
 }
 
 /// A terminal.
@@ -52,6 +43,8 @@ pub(crate) struct Terminal {
     readers: Waiters,
     /// Woken when something was read and there is room to type.
     typists: Waiters,
+    /// The process that was started on it.
+    leader: u32,
     output: Sink,
     size: watch::Receiver<TerminalSize>,
     /// Of a terminal at which nobody can type.
@@ -60,21 +53,20 @@ pub(crate) struct Terminal {
 
 struct State {
     discipline: LineDiscipline,
-    foreground: Foreground,
     /// Nobody will type again: all reads are at the end.
     hung_up: bool,
 }
 
 impl Terminal {
-    /// Shows what is written to `output`; the keys are at first for the process
-    /// `pid` and its children.
-    pub fn new(output: Sink, size: watch::Receiver<TerminalSize>, pid: u32) -> Arc<Self> {
-        let foreground = Foreground { pid, children_only: false };
-        let state = State { discipline: LineDiscipline::default(), foreground, hung_up: false };
+    /// Shows what is written to `output`; the keys are for the process `leader` and
+    /// its children.
+    pub fn new(output: Sink, size: watch::Receiver<TerminalSize>, leader: u32) -> Arc<Self> {
+        let state = State { discipline: LineDiscipline::default(), hung_up: false };
         Arc::new(Self {
             state: Mutex::new(state),
             readers: Waiters::default(),
             typists: Waiters::default(),
+            leader,
             output,
             size,
             keyboard: Mutex::default(),
@@ -131,7 +123,7 @@ impl Terminal {
                     Accepted::Taken => held.advance(1),
                     Accepted::Signal(signal) => {
                         held.advance(1);
-                        signals.push((signal, state.foreground));
+                        signals.push(signal);
                     }
                     Accepted::Full => match held.iter().position(|byte| state.discipline.signal_of(*byte).is_some()) {
                         Some(position) => held.advance(position),
@@ -141,20 +133,9 @@ impl Terminal {
             }
             signals
         };
-        for (signal, foreground) in signals {
-            self.signal(processes, foreground, signal, &mut echo);
-        }
+        signals.into_iter().for_each(|signal: Signal| processes.signal(self.leader, signal.number()));
         self.readers.wake_all();
         self.show(echo).await;
-    }
-
-    /// A shell that has no job is told by an empty line, since it cannot be
-    /// signalled and should say its prompt again.
-    fn signal(&self, processes: &impl Signalled, foreground: Foreground, signal: Signal, echo: &mut Vec<u8>) {
-        if !processes.signal(foreground, signal.number()) && foreground.children_only {
-            echo.extend(b"\r\n");
-            self.state.lock().discipline.push_line(b"\n");
-        }
     }
 
     async fn show(&self, echo: Vec<u8>) {
@@ -222,11 +203,6 @@ impl Terminal {
         (size != TerminalSize::default()).then_some(size)
     }
 
-    /// See [`Foreground`].
-    pub fn set_foreground(&self, foreground: Foreground) {
-        self.state.lock().foreground = foreground;
-    }
-
     /// See [`LineDiscipline::set_raw`].
     pub fn set_raw(&self, raw: bool) {
         self.state.lock().discipline.set_raw(raw);
@@ -240,17 +216,13 @@ mod tests {
     use crate::stdio::OUTPUT_PIECES_MAX;
     use wk_cri::Output;
 
-    /// Remembers signals; says that there is a process to signal, or not.
+    /// Remembers whom it was to signal.
     #[derive(Default)]
-    struct Recorded {
-        signals: Mutex<Vec<(Foreground, u8)>>,
-        idle: bool,
-    }
+    struct Recorded(Mutex<Vec<(u32, u8)>>);
 
     impl Signalled for Recorded {
-        fn signal(&self, foreground: Foreground, signal: u8) -> bool {
-            self.signals.lock().push((foreground, signal));
-            !self.idle
+        fn signal(&self, leader: u32, signal: u8) {
+            self.0.lock().push((leader, signal));
         }
     }
 
@@ -297,24 +269,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn signals_go_to_the_foreground_as_it_is_then() {
+    async fn signals_go_to_the_leader_and_forget_what_was_typed() {
         let (mut screen, processes) = (screen(), Recorded::default());
-        typed(&screen, &processes, &["\x03"]).await;
-        screen.terminal.set_foreground(Foreground { pid: 9, children_only: true });
-        typed(&screen, &processes, &["\x1c"]).await;
-        let first = (Foreground { pid: 7, children_only: false }, 2);
-        assert_eq!(*processes.signals.lock(), [first, (Foreground { pid: 9, children_only: true }, 3)]);
-        assert_eq!(shown(&mut screen), "^C^\\");
+        typed(&screen, &processes, &["half\x03", "\x1c"]).await;
+        assert_eq!(*processes.0.lock(), [(7, 2), (7, 3)]);
+        assert_eq!(shown(&mut screen), "half^C^\\");
         assert_eq!(screen.terminal.try_read(9).unwrap(), "", "hung up and nothing typed");
-    }
-
-    #[tokio::test]
-    async fn a_shell_without_a_job_gets_an_empty_line() {
-        let mut screen = screen();
-        screen.terminal.set_foreground(Foreground { pid: 9, children_only: true });
-        typed(&screen, &Recorded { idle: true, ..Recorded::default() }, &["half\x03"]).await;
-        assert_eq!(shown(&mut screen), "half^C\r\n");
-        assert_eq!(screen.terminal.try_read(9).unwrap(), "\n");
     }
 
     #[tokio::test]
@@ -361,7 +321,7 @@ mod tests {
             () = terminal.run(typed, &processes) => {}
             () = watching => {}
         }
-        assert_eq!(processes.signals.lock().len(), 1);
+        assert_eq!(processes.0.lock().len(), 1);
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ mod files;
 mod images;
 mod isolation;
 mod network;
+mod signals;
 mod streams;
 mod toolbox;
 

@@ -4,7 +4,7 @@ use super::*;
 use bytes::Bytes;
 use wk_cri::{ExecOptions, ExecSession, ExecSyncOutput, Output};
 
-fn words(command: &[&str]) -> Vec<String> {
+pub(super) fn words(command: &[&str]) -> Vec<String> {
     command.iter().map(|word| (*word).to_owned()).collect()
 }
 
@@ -16,7 +16,7 @@ async fn exec(command: &[&str]) -> ExecSyncOutput {
 }
 
 /// What a session shows until its end, and its exit code.
-async fn end_of(mut session: ExecSession) -> (String, i32) {
+pub(super) async fn end_of(mut session: ExecSession) -> (String, i32) {
     let mut shown = Vec::new();
     let reading = async {
         while let Some(Output::Stdout(bytes) | Output::Stderr(bytes)) = session.output.recv().await {

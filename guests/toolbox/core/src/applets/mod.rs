@@ -20,7 +20,7 @@ mod test;
 mod text;
 
 pub(crate) use basics::{Octal, unescape};
-pub(crate) use processes::signal;
+pub(crate) use processes::{signal, signal_name};
 
 use crate::{
     Context,

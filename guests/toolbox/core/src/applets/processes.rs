@@ -40,7 +40,7 @@ pub fn env(context: &mut Context) -> Outcome {
 /// Runs a program with this one's streams, environment and directory.
 pub fn run(context: &mut Context, arguments: &[String]) -> Outcome {
     let Some(child) = spawn(context, arguments)? else { return Ok(127) };
-    Ok(child.wait())
+    Ok(child.wait().code())
 }
 
 /// Starts a program as [`run`] does; none, and a message, when there is no such program.
@@ -50,6 +50,7 @@ pub fn spawn(context: &mut Context, arguments: &[String]) -> Result<Option<Rc<dy
         arguments: arguments.to_vec(),
         environment: context.environment.clone(),
         directory: context.directory.clone(),
+        background: false,
     };
     match context.host.spawn(&command, [&context.stdin, &context.stdout.file, &context.stderr]) {
         Ok(child) => Ok(Some(child)),
@@ -96,6 +97,12 @@ pub fn signal(text: &str) -> Option<u8> {
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
     let index = SIGNALS.iter().position(|known| *known == name)?;
     u8::try_from(index + 1).ok()
+}
+
+/// Its name, without `SIG`.
+pub fn signal_name(number: u8) -> String {
+    let index = usize::from(number).wrapping_sub(1);
+    SIGNALS.get(index).map_or_else(|| number.to_string(), |name| (*name).to_owned())
 }
 
 pub fn kill(context: &mut Context) -> Outcome {

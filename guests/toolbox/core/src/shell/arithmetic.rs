@@ -34,7 +34,7 @@ struct Parser<'a> {
 type Value = Result<i64, String>;
 
 /// Operators of two operands, by how strongly they bind; longer ones first.
-const BINARY: [(&str, u8); 18] = [
+const BINARY: [(&str, u8); 19] = [
     ("||", 1),
     ("&&", 2),
     ("<<", 8),
@@ -50,6 +50,7 @@ const BINARY: [(&str, u8); 18] = [
     (">", 7),
     ("+", 9),
     ("-", 9),
+    ("**", 11),
     ("*", 10),
     ("/", 10),
     ("%", 10),
@@ -217,6 +218,8 @@ impl Parser<'_> {
             "+" => left.wrapping_add(right),
             "-" => left.wrapping_sub(right),
             "*" => left.wrapping_mul(right),
+            "**" if right < 0 => return Err("exponent less than 0".to_owned()),
+            "**" => left.wrapping_pow(u32::try_from(right).unwrap_or(u32::MAX)),
             _ if right == 0 && self.skip > 0 => 0,
             _ if right == 0 => return Err("divide by zero".to_owned()),
             "/" => left.wrapping_div(right),

@@ -1,8 +1,8 @@
 //! Builtins that are not special.
 
-use super::{Flow, Shell, Variable, input::read_line, parser::is_name, special};
+use super::{Flow, Shell, Variable, parser::is_name, special};
 use crate::{Context, Output};
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 type Ran = Result<u8, Flow>;
 type Builtin = fn(&mut Shell, &[String]) -> Ran;
@@ -24,7 +24,7 @@ pub fn special(name: &str) -> Option<Builtin> {
         "set" => special::set,
         "shift" => special::shift,
         "times" => special::times,
-        "trap" => special::trap,
+        "trap" => super::signals::trap,
         "unset" => special::unset,
         _ => return None,
     })
@@ -41,11 +41,13 @@ pub fn find(name: &str) -> Option<Builtin> {
         "jobs" => jobs,
         "let" => let_,
         "local" => local,
-        "read" => read,
+        "read" => super::read::read,
+        "time" => time,
         "type" => type_,
+        "ulimit" => ulimit,
         "umask" => umask,
         "wait" => wait,
-        "[" | "echo" | "false" | "kill" | "printf" | "pwd" | "test" | "true" => applet,
+        "[" | "[[" | "echo" | "false" | "kill" | "printf" | "pwd" | "test" | "true" => applet,
         _ => return None,
     })
 }
@@ -71,6 +73,7 @@ fn applet(shell: &mut Shell, fields: &[String]) -> Ran {
     let mut context = Context {
         host: Rc::clone(&shell.host),
         arguments: fields.to_vec(),
+        speaker: Some(shell.short_name().to_owned()),
         environment: Vec::new(),
         directory: shell.directory.clone(),
         stdin,
@@ -200,24 +203,38 @@ fn jobs(shell: &mut Shell, _: &[String]) -> Ran {
 
 fn wait(shell: &mut Shell, fields: &[String]) -> Ran {
     if fields.len() == 1 {
-        for job in std::mem::take(&mut shell.jobs) {
-            job.wait();
+        while let Some(job) = shell.jobs.first().cloned() {
+            match job.wait_or_signal() {
+                Some(_) => drop(shell.jobs.remove(0)),
+                None => return shell.wait_interrupted(),
+            }
         }
         return Ok(0);
     }
     let mut code = 0;
     for text in &fields[1..] {
-        let numbered = text.strip_prefix('%').and_then(|number| number.parse::<usize>().ok());
-        let position = match numbered {
-            Some(number) => number.checked_sub(1).filter(|index| *index < shell.jobs.len()),
-            None => shell.jobs.iter().position(|job| text.parse() == Ok(job.pid())),
-        };
-        code = match position {
-            Some(index) => shell.jobs.remove(index).wait(),
+        code = match shell.job(text) {
+            Some(index) => match shell.jobs[index].wait_or_signal() {
+                Some(end) => {
+                    shell.jobs.remove(index);
+                    end.code()
+                }
+                None => return shell.wait_interrupted(),
+            },
             None => 127,
         };
     }
     Ok(code)
+}
+
+impl Shell {
+    /// The job that `%1` or a process's number names.
+    fn job(&self, text: &str) -> Option<usize> {
+        match text.strip_prefix('%') {
+            Some(number) => number.parse::<usize>().ok()?.checked_sub(1).filter(|index| *index < self.jobs.len()),
+            None => self.jobs.iter().position(|job| text.parse() == Ok(job.pid())),
+        }
+    }
 }
 
 fn let_(shell: &mut Shell, fields: &[String]) -> Ran {
@@ -248,105 +265,30 @@ fn local(shell: &mut Shell, fields: &[String]) -> Ran {
     Ok(0)
 }
 
+/// What a guest may have is its container's affair: `ulimit` only shows.
+fn ulimit(shell: &mut Shell, fields: &[String]) -> Ran {
+    let sets = fields[1..].iter().any(|field| !field.starts_with('-'));
+    if sets { Ok(0) } else { shell.print("unlimited\n").map(|()| 0) }
+}
+
+/// Runs a command and tells how long it took.
+fn time(shell: &mut Shell, fields: &[String]) -> Ran {
+    let rest = &fields[1 + usize::from(fields.get(1).is_some_and(|flag| flag == "-p"))..];
+    let cpu = |shell: &Shell| {
+        let me = shell.host.processes().into_iter().find(|process| process.pid == shell.host.pid());
+        me.map_or(Duration::ZERO, |process| process.cpu)
+    };
+    let (began, used) = (shell.host.now(), cpu(shell));
+    let code = if rest.is_empty() { 0 } else { shell.run_named(rest)? };
+    let (real, user) = (shell.host.now().saturating_sub(began), cpu(shell).saturating_sub(used));
+    let show = |duration: Duration| format!("{}m {:.2}s", duration.as_secs() / 60, duration.as_secs_f64() % 60.0);
+    shell.tell(&format!("real\t{}\nuser\t{}\nsys\t0m 0.00s\n", show(real), show(user)));
+    Ok(code)
+}
+
 fn umask(shell: &mut Shell, fields: &[String]) -> Ran {
     // There are no permission bits to mask.
     if fields.len() == 1 { shell.print("0022\n").map(|()| 0) } else { Ok(0) }
-}
-
-fn read(shell: &mut Shell, fields: &[String]) -> Ran {
-    let mut raw = false;
-    let mut names = &fields[1..];
-    while let Some(flag) = names.first().filter(|first| first.len() > 1 && first.starts_with('-')) {
-        match flag.as_str() {
-            "-r" => raw = true,
-            "-p" => {
-                let prompt = names.get(1).cloned().unwrap_or_default();
-                let _ = shell.files.get(&2).map(|stderr| stderr.write(prompt.as_bytes()));
-                names = &names[1..];
-            }
-            "-s" => {}
-            _ => {
-                shell.complain(&format!("read: illegal option {flag}"));
-                return Ok(2);
-            }
-        }
-        names = names.get(1..).unwrap_or_default();
-    }
-    let Some(stdin) = shell.files.get(&0).cloned() else { return Ok(1) };
-    // Each character, and whether a backslash was before it.
-    let mut characters: Vec<(char, bool)> = Vec::new();
-    let ended = loop {
-        let line = read_line(&stdin);
-        let ended = line.ends_with('\n');
-        let mut escaped = false;
-        for character in line.trim_end_matches('\n').chars() {
-            if !raw && !escaped && character == '\\' {
-                escaped = true;
-            } else {
-                characters.push((character, escaped));
-                escaped = false;
-            }
-        }
-        if !escaped || !ended {
-            break ended;
-        }
-    };
-    let separators = shell.get("IFS").unwrap_or_else(|| " \t\n".to_owned());
-    let reply = ["REPLY".to_owned()];
-    let whole = names.is_empty();
-    let names = if whole { &reply[..] } else { names };
-    let values = if whole {
-        vec![characters.iter().map(|(character, _)| character).collect()]
-    } else {
-        split(&characters, &separators, names.len())
-    };
-    for (index, name) in names.iter().enumerate() {
-        let value = values.get(index).map_or("", String::as_str);
-        shell.assign(name, value)?;
-    }
-    Ok(u8::from(!ended))
-}
-
-/// At most `count` fields; the last has the rest of the line.
-fn split(characters: &[(char, bool)], separators: &str, count: usize) -> Vec<String> {
-    let separates =
-        |at: usize| characters.get(at).is_some_and(|(character, escaped)| !escaped && separators.contains(*character));
-    let blank = |at: usize| separates(at) && characters[at].0.is_whitespace();
-    let mut at = 0;
-    while blank(at) {
-        at += 1;
-    }
-    let mut end = characters.len();
-    while end > at && blank(end - 1) {
-        end -= 1;
-    }
-    let mut values = Vec::new();
-    while at < end && values.len() + 1 < count {
-        let start = at;
-        while at < end && !separates(at) {
-            at += 1;
-        }
-        values.push(characters[start..at].iter().map(|(character, _)| character).collect());
-        while at < end && blank(at) {
-            at += 1;
-        }
-        if at < end && separates(at) {
-            at += 1;
-            while at < end && blank(at) {
-                at += 1;
-            }
-        }
-    }
-    let mut rest = &characters[at.min(end)..end];
-    // One separator at the end belongs to the last field's end, if it is the only one.
-    if let Some(((last, false), before)) = rest.split_last()
-        && separators.contains(*last)
-        && !before.iter().any(|(character, escaped)| !escaped && separators.contains(*character))
-    {
-        rest = before;
-    }
-    values.push(rest.iter().map(|(character, _)| character).collect());
-    values
 }
 
 fn getopts(shell: &mut Shell, fields: &[String]) -> Ran {
@@ -381,7 +323,7 @@ fn getopts(shell: &mut Shell, fields: &[String]) -> Ran {
         if silent {
             shell.assign("OPTARG", &letter.to_string())?;
         } else {
-            shell.complain(&format!("illegal option -{letter}"));
+            shell.tell(&format!("Illegal option -{letter}\n"));
         }
     } else if takes_value {
         let attached: String = letters[at + 1..].iter().collect();
@@ -395,7 +337,7 @@ fn getopts(shell: &mut Shell, fields: &[String]) -> Ran {
             }
             None => {
                 found = '?';
-                shell.complain(&format!("no arg for -{letter} option"));
+                shell.tell(&format!("No arg for -{letter} option\n"));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{Flow, Shell, arithmetic, pattern, syntax::*};
 use crate::host::{Errno, File, Host, OpenFile};
-use std::{any::Any, cell::RefCell, rc::Rc};
+use std::{any::Any, cell::RefCell, rc::Rc, time::Duration};
 
 /// One field: its text, and the same as a pattern in which quoted characters are escaped.
 #[derive(Debug, Default, Clone)]
@@ -355,6 +355,10 @@ impl Capture {
 
 impl OpenFile for Capture {
     fn read(&self, _: u32) -> Result<Vec<u8>, Errno> {
+        Err(Errno::Invalid)
+    }
+
+    fn read_or_signal(&self, _: u32, _: Option<Duration>) -> Result<Vec<u8>, Errno> {
         Err(Errno::Invalid)
     }
 

@@ -4,7 +4,7 @@ use super::{
     Flow, Shell,
     parser::{Error, Parser},
 };
-use crate::host::File;
+use crate::host::{Errno, File};
 
 /// The longest script; the host bounds memory too, but this says why.
 const SCRIPT_BYTES_MAX: usize = 16 << 20;
@@ -82,12 +82,28 @@ impl Shell {
 
 /// A line with its newline, and not a byte more: others read what follows.
 pub fn read_line(file: &File) -> String {
+    // What cannot be read is the end.
+    read_line_by(|| Ok(file.read(1).unwrap_or_default())).unwrap_or_default()
+}
+
+/// The same, while a caught signal may come first.
+///
+/// # Errors
+/// [`Errno::Interrupted`] then; what was read is lost, as in other shells.
+pub fn read_line_or_signal(file: &File) -> Result<String, Errno> {
+    read_line_by(|| match file.read_or_signal(1, None) {
+        Err(Errno::Interrupted) => Err(Errno::Interrupted),
+        read => Ok(read.unwrap_or_default()),
+    })
+}
+
+fn read_line_by(mut read: impl FnMut() -> Result<Vec<u8>, Errno>) -> Result<String, Errno> {
     let mut line = Vec::new();
-    while let Ok(byte) = file.read(1) {
+    loop {
+        let byte = read()?;
         line.extend(&byte);
         if byte.is_empty() || byte == b"\n" || line.len() > SCRIPT_BYTES_MAX {
-            break;
+            return Ok(String::from_utf8_lossy(&line).into_owned());
         }
     }
-    String::from_utf8_lossy(&line).into_owned()
 }

@@ -17,8 +17,10 @@ mod input;
 mod parser;
 pub(crate) mod pattern;
 mod prompt;
+mod read;
 mod redirect;
 mod run;
+mod signals;
 mod spawn;
 mod special;
 mod syntax;
@@ -31,6 +33,7 @@ use crate::{
     context::Outcome,
     host::{Access, Child, File, Host},
 };
+use signals::{Signals, Traps};
 use std::{collections::BTreeMap, rc::Rc};
 use syntax::Command;
 
@@ -47,6 +50,8 @@ pub(crate) enum Flow {
     Continue(usize),
     /// An error that ends a script, but only the line a person typed.
     Fatal(u8),
+    /// ^C of the person at an interactive shell: back to the prompt.
+    Interrupted,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -103,9 +108,12 @@ pub(crate) struct Shell {
     /// `$!`.
     last_background: Option<u32>,
     jobs: Vec<Rc<dyn Child>>,
-    exit_trap: Option<String>,
-    /// Commands for signals, which only `trap` shows: signals just end.
-    other_traps: BTreeMap<String, String>,
+    traps: Traps,
+    signals: Rc<Signals>,
+    /// A copy, in the process of the shell that it was copied from.
+    is_copy: bool,
+    /// The keys of a terminal are not for what it starts.
+    is_background: bool,
     interactive: bool,
     /// Conditions, in which `set -e` does not end the shell.
     tested: usize,
@@ -145,8 +153,10 @@ impl Shell {
             pid: context.host.pid(),
             last_background: None,
             jobs: Vec::new(),
-            exit_trap: None,
-            other_traps: BTreeMap::new(),
+            traps: Traps::default(),
+            signals: Rc::new(Signals::new(&context.host)),
+            is_copy: false,
+            is_background: false,
             interactive: false,
             tested: 0,
             calls: 0,
@@ -257,19 +267,22 @@ impl Shell {
         let mut code = match flow {
             Ok(code) | Err(Flow::Exit(code) | Flow::Return(code) | Flow::Fatal(code)) => code,
             Err(Flow::Break(_) | Flow::Continue(_)) => self.status,
+            Err(Flow::Interrupted) => signals::INTERRUPTED,
         };
-        if let Some(trap) = self.exit_trap.take() {
+        if let Some(trap) = self.traps.take_exit() {
             self.status = code;
             if let Err(Flow::Exit(other)) = self.run_text(&trap) {
                 code = other;
             }
         }
+        self.end_traps();
         code
     }
 
     /// A copy to change and throw away.
     fn subshell(&self) -> Self {
-        Self { exit_trap: None, jobs: Vec::new(), interactive: false, loops: 0, ..self.clone() }
+        let traps = self.traps.of_copy();
+        Self { traps, is_copy: true, jobs: Vec::new(), interactive: false, loops: 0, ..self.clone() }
     }
 
     /// Runs in a copy: its exit code, whatever ended it.
@@ -289,6 +302,12 @@ impl Shell {
     fn complain(&self, message: &str) {
         // Nobody is left to hear that this failed.
         let _ = self.files.get(&2).map(|stderr| stderr.write(format!("{}: {message}\n", self.short_name()).as_bytes()));
+    }
+
+    /// Writes on standard error, as it is.
+    fn tell(&self, text: &str) {
+        // Nobody is left to hear that this failed.
+        let _ = self.files.get(&2).map(|stderr| stderr.write(text.as_bytes()));
     }
 
     fn short_name(&self) -> &str {

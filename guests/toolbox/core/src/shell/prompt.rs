@@ -5,15 +5,19 @@
 
 use super::{
     Flow, Shell,
-    input::read_line,
+    input::read_line_or_signal,
     parser::{Error, Parser},
+    signals::INTERRUPTED,
 };
-use crate::edit::{Editor, Line};
+use crate::{
+    edit::{Editor, Line},
+    host::End,
+};
 
 impl Shell {
     pub(super) fn converse(&mut self) -> Result<u8, Flow> {
         let mut editor = Editor::default();
-        self.host.set_foreground(true);
+        self.begin_conversation();
         let mut text = String::new();
         loop {
             self.report_jobs();
@@ -22,7 +26,14 @@ impl Shell {
                 Line::Text(line) => text.push_str(&line),
                 Line::Interrupted => {
                     text.clear();
-                    self.status = 130;
+                    self.status = INTERRUPTED;
+                    continue;
+                }
+                Line::Signalled => {
+                    if let Err(Flow::Exit(code)) = self.run_traps(self.status) {
+                        return Err(Flow::Exit(code));
+                    }
+                    self.forget_interrupt();
                     continue;
                 }
                 Line::End => {
@@ -45,8 +56,13 @@ impl Shell {
                 match self.run_list(&list) {
                     Err(Flow::Exit(code)) => return Err(Flow::Exit(code)),
                     Err(Flow::Return(code) | Flow::Fatal(code)) => self.status = code,
-                    Ok(_) | Err(_) => {}
+                    Err(Flow::Interrupted) => {
+                        self.write_error("\n");
+                        self.status = INTERRUPTED;
+                    }
+                    Ok(_) | Err(Flow::Break(_) | Flow::Continue(_)) => {}
                 }
+                self.forget_interrupt();
                 self.tested = 0;
                 self.loops = 0;
             }
@@ -66,8 +82,11 @@ impl Shell {
             return line;
         }
         self.write_error(prompt);
-        let line = read_line(&stdin);
-        if line.is_empty() { Line::End } else { Line::Text(line) }
+        match read_line_or_signal(&stdin) {
+            Err(_) => Line::Signalled,
+            Ok(line) if line.is_empty() => Line::End,
+            Ok(line) => Line::Text(line),
+        }
     }
 
     /// Paths that begin so.
@@ -100,7 +119,7 @@ impl Shell {
 
     fn report_jobs(&mut self) {
         for (index, job) in self.jobs.iter().enumerate() {
-            match job.poll() {
+            match job.poll().map(End::code) {
                 Some(0) => self.write_error(&format!("[{}]+  Done\n", index + 1)),
                 Some(code) => self.write_error(&format!("[{}]+  Done({code})\n", index + 1)),
                 None => {}

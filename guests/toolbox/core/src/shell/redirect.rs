@@ -69,7 +69,11 @@ impl Shell {
         if let Some(file) = own {
             return Some(Rc::clone(file));
         }
-        let opened = if path.is_empty() { Err(Errno::NoEntry) } else { self.host.open(&self.absolute(path), access) };
+        let opened = match path {
+            "" => Err(Errno::NoEntry),
+            path if path.ends_with('/') && access != Access::Read => Err(Errno::IsDirectory),
+            path => self.host.open(&self.absolute(path), access),
+        };
         match opened {
             Ok(file) => Some(file),
             Err(errno) => {

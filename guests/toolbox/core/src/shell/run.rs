@@ -53,10 +53,12 @@ impl Shell {
     }
 
     pub(super) fn run_command(&mut self, command: &Command) -> Ran {
-        match &command.kind {
+        let code = match &command.kind {
             Kind::Simple { assignments, words } => self.run_simple(assignments, words, &command.redirections),
             kind => self.with_redirections(&command.redirections, |shell| shell.run_compound(kind)),
-        }
+        }?;
+        self.run_traps(code)?;
+        Ok(code)
     }
 
     fn run_compound(&mut self, kind: &Kind) -> Ran {
@@ -167,24 +169,22 @@ impl Shell {
     fn run_simple(&mut self, assignments: &[(String, Word)], words: &[Word], redirections: &[Redirection]) -> Ran {
         self.substituted = false;
         let fields = self.expand_words(words)?;
+        let before: Vec<_> =
+            assignments.iter().map(|(name, _)| (name.clone(), self.variables.get(name).cloned())).collect();
         let mut values = Vec::new();
         for (name, word) in assignments {
             let value = self.expand_text(word)?;
+            // One may use what the one before it sets.
+            self.assign(name, &value)?;
             values.push((name.clone(), value));
         }
         self.trace(&values, &fields);
         let Some(name) = fields.first() else {
-            for (name, value) in values {
-                self.assign(&name, &value)?;
-            }
             let code = if self.substituted { self.status } else { 0 };
             return self.with_redirections(redirections, |_| Ok(code));
         };
         if let Some(special) = builtins::special(name) {
             // Assignments before a special builtin stay.
-            for (name, value) in &values {
-                self.assign(name, value)?;
-            }
             if name == "exec" {
                 return self.exec(&fields[1..], redirections);
             }
@@ -193,9 +193,7 @@ impl Shell {
         if values.is_empty() {
             return self.with_redirections(redirections, |shell| shell.run_named(&fields));
         }
-        let before: Vec<_> = values.iter().map(|(name, _)| (name.clone(), self.variables.get(name).cloned())).collect();
-        for (name, value) in &values {
-            self.assign(name, value)?;
+        for (name, _) in &values {
             self.variables.entry(name.clone()).or_default().exported = true;
         }
         let result = self.with_redirections(redirections, |shell| shell.run_named(&fields));
@@ -261,6 +259,6 @@ pub fn quote(text: &str) -> String {
 }
 
 fn quote_if_needed(text: &str) -> String {
-    let plain = |character: char| character.is_alphanumeric() || "_-./:=@%+,".contains(character);
-    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { quote(text) }
+    let plain = |character: char| character.is_alphanumeric() || "_-./:@%+,".contains(character);
+    if text == "]" || (!text.is_empty() && text.chars().all(plain)) { text.to_owned() } else { quote(text) }
 }

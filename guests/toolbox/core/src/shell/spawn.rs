@@ -32,7 +32,9 @@ impl Shell {
                 capture.drain();
             }
         }
-        child.wait()
+        let end = child.wait();
+        self.signals.job_ended(self.interactive, end);
+        end.code()
     }
 
     /// What `spawn` is to be asked for, from what was typed: itself, the name
@@ -94,7 +96,8 @@ impl Shell {
                     .for_each(|stream| *stream = Rc::clone(&pipe));
             }
         }
-        let command = HostCommand { arguments, environment, directory: self.directory.clone() };
+        let command =
+            HostCommand { arguments, environment, directory: self.directory.clone(), background: self.is_background };
         match self.host.spawn(&command, [&streams[0], &streams[1], &streams[2]]) {
             Ok(child) => Ok(child),
             Err(errno) => {
@@ -200,6 +203,7 @@ impl Shell {
 
     pub(super) fn start_background(&mut self, item: &Item) -> Result<u8, Flow> {
         let mut stage = self.subshell();
+        stage.is_background = true;
         if !self.interactive {
             stage.files.insert(0, self.host.file_of(Vec::new()));
         }
@@ -229,7 +233,11 @@ impl Shell {
         if fields.is_empty() {
             return Ok(0);
         }
-        self.exit_trap = None;
+        if self.resolve(&fields[0]).is_none() {
+            self.complain(&format!("exec: {}: not found", fields[0]));
+            return Err(Flow::Exit(127));
+        }
+        self.drop_traps();
         let code = self.run_program(fields)?;
         Err(Flow::Exit(code))
     }

@@ -203,38 +203,6 @@ fn show_options(shell: &mut Shell, readable: bool) -> Ran {
     Ok(0)
 }
 
-pub fn trap(shell: &mut Shell, fields: &[String]) -> Ran {
-    let arguments = match fields.get(1).map(String::as_str) {
-        Some("--") => &fields[2..],
-        _ => &fields[1..],
-    };
-    let Some((action, signals)) = arguments.split_first() else {
-        let exit = shell.exit_trap.clone().map(|command| ("EXIT".to_owned(), command));
-        for (signal, command) in exit.into_iter().chain(shell.other_traps.clone()) {
-            shell.print(&format!("trap -- {} {signal}\n", quote(&command)))?;
-        }
-        return Ok(0);
-    };
-    // One argument alone is a signal to reset.
-    let (action, signals) = if signals.is_empty() { ("-", arguments) } else { (action.as_str(), signals) };
-    let command = (action != "-").then(|| action.to_owned());
-    for signal in signals {
-        let name = signal.to_uppercase();
-        let name = name.strip_prefix("SIG").unwrap_or(&name);
-        if matches!(name, "0" | "EXIT") {
-            shell.exit_trap.clone_from(&command);
-        } else if crate::applets::signal(name).is_none() {
-            shell.complain(&format!("trap: {signal}: invalid signal specification"));
-            return Ok(1);
-        } else if let Some(command) = &command {
-            shell.other_traps.insert(name.to_owned(), command.clone());
-        } else {
-            shell.other_traps.remove(name);
-        }
-    }
-    Ok(0)
-}
-
 pub fn times(shell: &mut Shell, _: &[String]) -> Ran {
     let me = shell.host.processes().into_iter().find(|process| process.pid == shell.host.pid());
     let seconds = me.map_or(0.0, |process| process.cpu.as_secs_f64());
