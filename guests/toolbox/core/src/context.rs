@@ -103,6 +103,12 @@ impl Context {
         Ok(BufReader::with_capacity(CHUNK_BYTES, Stream(file)))
     }
 
+    /// The same, with what a program says that has one input only.
+    pub(crate) fn named_input(&self, path: &str) -> Result<BufReader<Stream>, Failure> {
+        let cannot = |error: io::Error| Failure::Message(format!("can't open '{path}': {}", reason(&error)));
+        self.input(path).map_err(cannot)
+    }
+
     /// Says `name: message` on stderr. What stdout holds goes first.
     pub(crate) fn complain(&mut self, message: impl std::fmt::Display) {
         // Nobody is left to hear that this failed.

@@ -10,7 +10,7 @@ use std::{
     fs,
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     rc::Rc,
     sync::{
         Arc, Condvar, Mutex,
@@ -347,6 +347,11 @@ impl Container {
         let root = std::env::temp_dir().join(format!("wk-toolbox-{}-{number}", std::process::id()));
         fs::create_dir_all(root.join("tmp")).unwrap();
         Self(root)
+    }
+
+    /// Its root.
+    pub fn directory(&self) -> &Path {
+        &self.0
     }
 
     /// Runs a program in `/tmp`.

@@ -18,6 +18,8 @@
 #![forbid(unsafe_code)]
 
 mod applets;
+#[cfg(test)]
+mod cases;
 mod context;
 mod edit;
 #[cfg(test)]

@@ -104,6 +104,10 @@ pub fn format(format: &str, seconds: i64, nanos: u32) -> String {
             Some('e') => format!("{:2}", at.day),
             Some('H') => two(at.hour),
             Some('I') => two((at.hour + 11) % 12 + 1),
+            Some('k') => format!("{:2}", at.hour),
+            Some('l') => format!("{:2}", (at.hour + 11) % 12 + 1),
+            Some('U') => two((at.day_of_year + 6 - at.weekday) / 7),
+            Some('r') => self::format("%I:%M:%S %p", seconds, nanos),
             Some('M') => two(at.minute),
             Some('S') => two(at.second),
             Some('N') => format!("{nanos:09}"),
@@ -143,6 +147,10 @@ pub fn parse(text: &str, now: i64) -> Option<i64> {
         return number.split('.').next()?.parse().ok();
     }
     let text = text.trim_end_matches('Z');
+    // BusyBox's own: `2024.01.02-03:04:05`.
+    let dotted = text.split_once('-').filter(|(date, time)| date.matches('.').count() == 2 && time.contains(':'));
+    let text = dotted.map_or(text.to_owned(), |(date, time)| format!("{} {time}", date.replace('.', "-")));
+    let text = text.as_str();
     let (date, time) = match text.split_once([' ', 'T']) {
         Some((date, time)) => (date, time),
         None if text.contains(':') => ("", text),

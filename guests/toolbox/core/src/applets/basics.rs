@@ -136,7 +136,7 @@ pub fn duration(text: &str) -> Result<Duration, Failure> {
 }
 
 pub fn cat(context: &mut Context) -> Outcome {
-    let flags = Flags::parse(context.operands(), "nbuvet", &[("number", 'n')])?;
+    let flags = Flags::parse(context.operands(), "nbuvetA", &[("number", 'n'), ("show-all", 'A')])?;
     let mut operands = flags.operands.clone();
     if operands.is_empty() {
         operands.push("-".to_owned());
@@ -147,6 +147,7 @@ pub fn cat(context: &mut Context) -> Outcome {
             Ok(mut input) if flags.has('n') || flags.has('b') => {
                 numbered(context, &mut input, &mut number, flags.has('b'))
             }
+            Ok(mut input) if flags.last_of("vetA").is_some() => visible(context, &mut input, &flags),
             Ok(mut input) => copy(context, &mut input),
             Err(error) => Ok(Err(error)),
         };
@@ -193,13 +194,45 @@ fn numbered(context: &mut Context, input: &mut impl BufRead, number: &mut u64, s
     }
 }
 
+/// With `^X` and `M-x` for what does not print; `-e` marks the ends of lines, `-t` tabs.
+fn visible(context: &mut Context, input: &mut impl Read, flags: &Flags) -> Copied {
+    let (ends, tabs) = (flags.last_of("eA").is_some(), flags.last_of("tA").is_some());
+    let mut buffer = vec![0; CHUNK_BYTES];
+    loop {
+        let length = match input.read(&mut buffer) {
+            Ok(0) => return Ok(Ok(())),
+            Ok(length) => length,
+            Err(error) => return Ok(Err(error)),
+        };
+        for byte in &buffer[..length] {
+            match byte {
+                b'\n' if ends => context.stdout.write_all(b"$\n")?,
+                b'\n' => context.stdout.write_all(b"\n")?,
+                b'\t' if !tabs => context.stdout.write_all(b"\t")?,
+                byte => {
+                    let meta = if *byte >= 0x80 { "M-" } else { "" };
+                    let low = byte & 0x7f;
+                    let (caret, shown) = if low < 32 || low == 127 { ("^", low ^ 0x40) } else { ("", low) };
+                    write!(context.stdout, "{meta}{caret}{}", char::from(shown))?;
+                }
+            }
+        }
+        context.stdout.flush()?;
+    }
+}
+
 pub fn test(context: &mut Context) -> Outcome {
     let mut arguments = context.operands();
-    if context.name() == "[" {
+    let close = match context.name() {
+        "[" => "]",
+        "[[" => "]]",
+        _ => "",
+    };
+    if !close.is_empty() {
         match arguments.split_last() {
-            Some((last, rest)) if last == "]" => arguments = rest,
+            Some((last, rest)) if last == close => arguments = rest,
             _ => {
-                context.complain("missing ]");
+                context.complain(format_args!("missing {close}"));
                 return Ok(2);
             }
         }

@@ -64,7 +64,10 @@ pub fn rm(context: &mut Context) -> Outcome {
         };
         match removed {
             Err(error) if !(flags.has('f') && error.kind() == io::ErrorKind::NotFound) => {
-                context.complain(format_args!("can't remove '{path}': {}", reason(&error)));
+                match error.kind() {
+                    io::ErrorKind::IsADirectory => context.complain(format_args!("'{path}' is a directory")),
+                    _ => context.complain(format_args!("can't remove '{path}': {}", reason(&error))),
+                }
                 code = 1;
             }
             _ => {}
@@ -123,6 +126,11 @@ pub fn cp(context: &mut Context) -> Outcome {
         }
         if recursive && (context.absolute(&to) + "/").starts_with(&(context.absolute(&from) + "/")) {
             context.complain(format_args!("'{to}' is a subdirectory of '{from}'"));
+            code = 1;
+            continue;
+        }
+        if to.ends_with('/') && !context.path(&to).is_dir() && !context.path(&from).is_dir() {
+            context.complain(format_args!("can't create '{to}': Is a directory"));
             code = 1;
             continue;
         }
@@ -257,7 +265,9 @@ pub fn ln(context: &mut Context) -> Outcome {
             fs::hard_link(context.path(&target), context.path(&link))
         };
         if let Err(error) = made {
-            context.complain_of(&link, &error);
+            // What is missing is what was to be linked.
+            let name = if error.kind() == io::ErrorKind::NotFound { &target } else { &link };
+            context.complain_of(name, &error);
             code = 1;
         }
     }
@@ -338,13 +348,15 @@ pub fn du(context: &mut Context) -> Outcome {
     }
     let depth_shown = if flags.has('s') { 0 } else { flags.number('d')?.unwrap_or(usize::MAX) };
     let mut total = 0;
+    let mut code = 0;
     for path in &operands {
+        code |= u8::from(fs::symlink_metadata(context.path(path)).is_err());
         total += usage(context, path, &flags, 0, depth_shown)?;
     }
     if flags.has('c') {
         writeln!(context.stdout, "{}\ttotal", kilobytes(total, &flags))?;
     }
-    Ok(0)
+    Ok(code)
 }
 
 fn kilobytes(kilobytes: u64, flags: &Flags) -> String {
@@ -397,7 +409,7 @@ pub fn dd(context: &mut Context) -> Outcome {
     let [(_, input), (_, output), (_, size), (_, count), (_, skip), (_, status)] = settings;
     let block = bytes(&size)?.clamp(1, 1 << 24);
     let limit = if count.is_empty() { u64::MAX } else { bytes(&count)?.saturating_mul(block) };
-    let mut reader = context.input(if input.is_empty() { "-" } else { &input })?;
+    let mut reader = context.named_input(if input.is_empty() { "-" } else { &input })?;
     io::copy(&mut (&mut reader).take(bytes(&skip)?.saturating_mul(block)), &mut io::sink())?;
     let mut reader = reader.take(limit);
     let file = if output.is_empty() { None } else { Some(context.open(&output, Access::Write)?) };

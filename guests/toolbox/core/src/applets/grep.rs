@@ -1,12 +1,11 @@
 //! `grep`.
 
-use super::regular::{Syntax, compile};
+use super::regular::{Pattern, Syntax, Whole, compile_whole};
 use crate::{
     Context,
     context::{Failure, Outcome, reason},
     flags::{Flags, number},
 };
-use regex::bytes::Regex;
 use std::{
     collections::VecDeque,
     fs,
@@ -17,7 +16,7 @@ use std::{
 const DEPTH_MAX: usize = 200;
 
 struct Search {
-    patterns: Vec<Regex>,
+    patterns: Vec<Pattern>,
     flags: Flags,
     names: bool,
     before: usize,
@@ -68,8 +67,12 @@ pub fn grep(context: &mut Context) -> Outcome {
         texts.push(flags.operands.remove(0));
     }
     let texts = texts.iter().flat_map(|text| text.split('\n'));
-    let patterns =
-        texts.map(|text| whole(compile(text, syntax, flags.has('i'))?, &flags)).collect::<Result<Vec<_>, _>>();
+    let whole = match (flags.has('x'), flags.has('w')) {
+        (true, _) => Whole::Line,
+        (false, true) => Whole::Words,
+        (false, false) => Whole::Anything,
+    };
+    let patterns = texts.map(|text| compile_whole(text, syntax, flags.has('i'), whole)).collect::<Result<Vec<_>, _>>();
     let patterns = match patterns {
         Ok(patterns) => patterns,
         Err(Failure::Message(message)) => {
@@ -101,20 +104,6 @@ pub fn grep(context: &mut Context) -> Outcome {
         }
     }
     Ok(if search.code == 2 { 2 } else { u8::from(!search.any) })
-}
-
-/// With `-w` and `-x` around the pattern.
-fn whole(regex: Regex, flags: &Flags) -> Result<Regex, Failure> {
-    let (open, close) = if flags.has('x') {
-        ("^(?:", ")$")
-    } else if flags.has('w') {
-        (r"\b(?:", r")\b")
-    } else {
-        return Ok(regex);
-    };
-    let text = format!("{open}{}{close}", regex.as_str());
-    let built = regex::bytes::RegexBuilder::new(&text).case_insensitive(flags.has('i')).build();
-    built.map_err(|error| Failure::Message(error.to_string()))
 }
 
 impl Search {
@@ -153,8 +142,13 @@ impl Search {
         Ok(())
     }
 
-    fn matches(&self, line: &[u8]) -> bool {
-        self.patterns.iter().any(|pattern| pattern.is_match(line)) != self.flags.has('v')
+    fn matches(&self, line: &[u8]) -> Result<bool, Failure> {
+        for pattern in &self.patterns {
+            if pattern.is_match(line)? {
+                return Ok(!self.flags.has('v'));
+            }
+        }
+        Ok(self.flags.has('v'))
     }
 
     fn file(&mut self, context: &mut Context, name: &str, mut input: impl BufRead) -> Result<(), Failure> {
@@ -168,7 +162,7 @@ impl Search {
             number += 1;
             let text = line.strip_suffix(b"\n").unwrap_or(&line).to_vec();
             line.clear();
-            if self.matches(&text) {
+            if self.matches(&text)? {
                 count += 1;
                 self.any = true;
                 if quiet {
@@ -208,7 +202,7 @@ impl Search {
         Ok(())
     }
 
-    fn show(&self, context: &mut Context, name: &str, number: u64, text: &[u8], mark: char) -> io::Result<()> {
+    fn show(&self, context: &mut Context, name: &str, number: u64, text: &[u8], mark: char) -> Result<(), Failure> {
         let mut prefix = String::new();
         if self.names {
             prefix = format!("{name}{mark}");
@@ -222,18 +216,19 @@ impl Search {
             context.stdout.write_all(b"\n")
         };
         if !self.flags.has('o') {
-            return line(text);
+            return Ok(line(text)?);
         }
         let mut at = 0;
         while at <= text.len() && mark == ':' && !self.flags.has('v') {
-            let found = self.patterns.iter().filter_map(|pattern| pattern.find_at(text, at));
-            let Some(found) = found.min_by_key(|found| (found.start(), std::cmp::Reverse(found.end()))) else { break };
+            let found = self.patterns.iter().map(|pattern| pattern.find_at(text, at)).collect::<Result<Vec<_>, _>>()?;
+            let first = found.into_iter().flatten().min_by_key(|found| (found.start, std::cmp::Reverse(found.end)));
+            let Some(found) = first else { break };
             if found.is_empty() {
-                at = found.end() + 1;
+                at = found.end + 1;
                 continue;
             }
-            line(found.as_bytes())?;
-            at = found.end();
+            at = found.end;
+            line(&text[found])?;
         }
         Ok(())
     }

@@ -3,21 +3,30 @@
 //! An applet is a function from a [`Context`] to an exit code. Those of one
 //! subject share a file.
 
+mod awk;
 mod basics;
+mod columns;
+mod compare;
+mod control;
+mod dump;
 mod files;
 mod find;
 mod grep;
 mod ls;
+mod machine;
+mod names;
 mod net;
-mod printf;
-mod processes;
-mod regular;
+pub(crate) mod printf;
+pub(crate) mod processes;
+pub(crate) mod regular;
 mod sed;
 mod sort;
 mod system;
 mod tar;
+mod terminal;
 mod test;
 mod text;
+mod wget;
 
 pub(crate) use basics::{Octal, unescape};
 pub(crate) use processes::{signal, signal_name};
@@ -43,15 +52,21 @@ const fn applet(name: &'static str, run: fn(&mut Context) -> Outcome, usage: &'s
 /// Every program, by name.
 static APPLETS: &[Applet] = &[
     applet("[", basics::test, "EXPRESSION ]\n\nCheck file types, compare values etc."),
+    applet("[[", basics::test, "EXPRESSION ]]\n\nCheck file types, compare values and match patterns"),
+    applet("arch", machine::arch, "\n\nPrint the machine architecture"),
+    applet("awk", awk::awk, "[-F SEP] [-v VAR=VAL] [-f FILE | PROGRAM] [FILE]...\n\nRun an awk program on each line"),
     applet("base64", system::base64, "[-d] [-w COL] [FILE]\n\nBase64 encode or decode FILE to standard output"),
     applet(
         "basename",
         text::basename,
         "FILE [SUFFIX] | -a FILE... | -s SUFFIX FILE...\n\nStrip directory path and SUFFIX from FILE",
     ),
-    applet("cat", basics::cat, "[-n] [FILE]...\n\nPrint FILEs to stdout"),
+    applet("cat", basics::cat, "[-nbvteA] [FILE]...\n\nPrint FILEs to stdout"),
     applet("chmod", files::chmod, "[-R] MODE FILE...\n\nDo nothing: there are no permission bits here"),
     applet("chown", files::chmod, "[-R] USER[:GROUP] FILE...\n\nDo nothing: there are no owners here"),
+    applet("clear", terminal::clear, "\n\nClear screen"),
+    applet("cmp", compare::cmp, "[-ls] [-n NUM] FILE1 [FILE2]\n\nCompare FILE1 with FILE2 (or stdin)"),
+    applet("comm", compare::comm, "[-123] FILE1 FILE2\n\nCompare FILE1 with FILE2"),
     applet("cp", files::cp, "[-arpn] SOURCE... DEST\n\nCopy SOURCEs to DEST"),
     applet("cut", text::cut, "[-b|c|f LIST] [-d CHAR] [-s] [FILE]...\n\nPrint selected fields from FILEs to stdout"),
     applet("date", system::date, "[-uR] [-d TIME] [-r FILE] [+FMT]\n\nDisplay time (using +FMT)"),
@@ -61,6 +76,11 @@ static APPLETS: &[Applet] = &[
         "[if=FILE] [of=FILE] [bs=N] [count=N] [skip=N] [status=none]\n\nCopy a file with converting and formatting",
     ),
     applet("df", system::df, "[-hk]\n\nPrint filesystem usage statistics"),
+    applet(
+        "diff",
+        compare::diff,
+        "[-biNqrsw] [-L LABEL] [-U LINES] FILE1 FILE2\n\nCompare files line by line and output the differences between them",
+    ),
     applet("dirname", text::dirname, "FILENAME\n\nStrip non-directory suffix from FILENAME"),
     applet("du", files::du, "[-achks] [-d N] [FILE]...\n\nSummarize disk space used for FILEs (or directories)"),
     applet("echo", basics::echo, "[-neE] [ARG]...\n\nPrint ARGs to stdout"),
@@ -74,6 +94,8 @@ static APPLETS: &[Applet] = &[
     applet("false", basics::no, "\n\nReturn an exit code of FALSE (1)"),
     applet("fgrep", grep::grep, "[-ivnrclLqosw] PATTERN [FILE]...\n\nSearch for a fixed string"),
     applet("find", find::find, "[PATH]... [OPTIONS] [ACTIONS]\n\nSearch for files and perform actions on them"),
+    applet("fold", columns::fold, "[-s] [-w WIDTH] [FILE]\n\nWrap input lines in FILE (or stdin)"),
+    applet("free", machine::free, "[-bkmg]\n\nDisplay the memory that the container uses"),
     applet(
         "grep",
         grep::grep,
@@ -82,44 +104,73 @@ static APPLETS: &[Applet] = &[
     applet("gunzip", tar::gzip, "[-cfk] [FILE]...\n\nDecompress FILEs (or stdin)"),
     applet("gzip", tar::gzip, "[-cdfk] [FILE]...\n\nCompress FILEs (or stdin)"),
     applet("head", text::head, "[-n [-]N] [-c N] [FILE]...\n\nPrint first 10 lines of FILEs (or stdin)"),
-    applet("hexdump", system::hexdump, "[-C] [-n LEN] [FILE]\n\nDisplay FILE in hex"),
+    applet("hexdump", dump::dump, "[-C] [-n LEN] [FILE]\n\nDisplay FILE in hex"),
     applet("hostname", system::hostname, "[-ifsd]\n\nShow hostname"),
     applet("id", system::id, "[-ugGn]\n\nPrint information about the current user"),
     applet("kill", processes::kill, "[-l] [-SIG] PID...\n\nSend a signal (default: TERM) to given PIDs"),
+    applet("less", basics::cat, "[FILE]...\n\nShow FILEs"),
+    applet("link", names::link, "FILE LINK\n\nCreate hard LINK to FILE"),
     applet("ln", files::ln, "[-sf] TARGET... LINK|DIR\n\nCreate a link LINK or DIR/TARGET to the specified TARGET(s)"),
     applet("ls", ls::ls, "[-1AaCdFhlnpRrSt] [FILE]...\n\nList directory contents"),
     applet("md5sum", system::sum, "[-cs] [FILE]...\n\nPrint or check MD5 checksums"),
     applet("mkdir", files::mkdir, "[-m MODE] [-p] DIRECTORY...\n\nCreate DIRECTORY"),
+    applet(
+        "mktemp",
+        names::mktemp,
+        "[-dqtu] [-p DIR] [TEMPLATE]\n\nCreate a temporary file with name based on TEMPLATE and print its name",
+    ),
+    applet("more", basics::cat, "[FILE]...\n\nShow FILEs"),
     applet("mv", files::mv, "[-fn] SOURCE... DEST\n\nRename SOURCE to DEST, or move SOURCEs to DIRECTORY"),
     applet(
         "nc",
         net::nc,
         "[-zuv] [-w SEC] HOST PORT | -l [-k] -p PORT\n\nOpen a pipe to HOST:PORT or listen for a connection",
     ),
+    applet("nice", control::prefixed, "[-n ADJUST] PROG ARGS\n\nRun PROG"),
     applet("nl", text::nl, "[-b a] [FILE]...\n\nWrite FILEs with line numbers added"),
+    applet("nohup", control::prefixed, "PROG ARGS\n\nRun PROG"),
+    applet("nproc", machine::nproc, "\n\nPrint number of available CPUs"),
     applet("nslookup", net::nslookup, "HOST [DNS_SERVER]\n\nQuery DNS about HOST"),
-    applet("od", system::hexdump, "[-x] [-t x1] [-A n] [FILE]\n\nDump FILE in octal"),
+    applet("od", dump::dump, "[-x] [-t x1] [-A n] [FILE]\n\nDump FILE in octal"),
+    applet("paste", columns::paste, "[-d LIST] [-s] [FILE]...\n\nPaste lines from each input file, separated with tab"),
+    applet("pgrep", control::pgrep, "[-flxv] PATTERN\n\nDisplay process(es) selected by regex PATTERN"),
+    applet("pidof", control::pidof, "[-s] NAME...\n\nList PIDs of all processes with names that match NAMEs"),
+    applet(
+        "pkill",
+        control::pgrep,
+        "[-SIGNAL] [-fxv] PATTERN\n\nSend a signal to process(es) selected by regex PATTERN",
+    ),
     applet("printenv", processes::printenv, "[VARIABLE]...\n\nPrint environment VARIABLEs"),
     applet("printf", printf::printf, "FORMAT [ARG]...\n\nFormat and print ARGs according to FORMAT"),
     applet("ps", processes::ps, "[-o COL1,COL2=HEADER]\n\nShow list of processes"),
     applet("pwd", basics::pwd, "\n\nPrint the full name of the current directory"),
     applet("readlink", files::readlink, "[-f] FILE...\n\nDisplay the value of a symlink"),
     applet("realpath", files::readlink, "FILE...\n\nPrint absolute pathnames of FILEs"),
+    applet("reset", terminal::clear, "\n\nReset terminal"),
     applet("rev", text::tac, "[FILE]...\n\nReverse lines of FILEs (or stdin)"),
     applet("rm", files::rm, "[-rf] FILE...\n\nRemove (unlink) FILEs"),
     applet("rmdir", files::rmdir, "DIRECTORY...\n\nRemove DIRECTORY if it is empty"),
     applet("sed", sed::sed, "[-nEi] [-e CMD]... [-f FILE]... [FILE]...\n\nStream editor"),
     applet("seq", text::seq, "[-w] [-s SEP] [FIRST [INC]] LAST\n\nPrint numbers from FIRST to LAST, in steps of INC"),
+    applet("setsid", control::prefixed, "PROG ARGS\n\nRun PROG"),
     applet("sh", crate::shell::main, "[-aCefnuvxs] [-o OPTION] [-c SCRIPT | FILE] [ARG]...\n\nUnix shell interpreter"),
+    applet("sha1sum", system::sum, "[-cs] [FILE]...\n\nPrint or check SHA1 checksums"),
     applet("sha256sum", system::sum, "[-cs] [FILE]...\n\nPrint or check SHA256 checksums"),
     applet("sha512sum", system::sum, "[-cs] [FILE]...\n\nPrint or check SHA512 checksums"),
+    applet("shuf", columns::shuf, "[-n NUM] [-e ARG... | -i L-H | FILE]\n\nRandomly permute lines"),
     applet(
         "sleep",
         basics::sleep,
         "[N]...\n\nPause for a time equal to the total of the args given, where each arg can\nhave an optional suffix of (s)econds, (m)inutes, (h)ours, or (d)ays",
     ),
     applet("sort", sort::sort, "[-nrufbghMVdsc] [-k KEY] [-t CHAR] [-o FILE] [FILE]...\n\nSort lines of text"),
+    applet(
+        "split",
+        columns::split,
+        "[-a LEN] [-l LINES | -b BYTES] [FILE [PREFIX]]\n\nSplit FILE (or stdin) into pieces",
+    ),
     applet("stat", ls::stat, "[-L] [-c FORMAT] FILE...\n\nDisplay file status"),
+    applet("stty", terminal::stty, "[-a] [size] [raw|sane]\n\nPrint or set terminal settings"),
     applet("sync", basics::yes, "\n\nWrite all buffered blocks to disk"),
     applet("tac", text::tac, "[FILE]...\n\nConcatenate FILEs and print them in reverse"),
     applet(
@@ -134,6 +185,16 @@ static APPLETS: &[Applet] = &[
     ),
     applet("tee", text::tee, "[-a] [FILE]...\n\nCopy stdin to each FILE, and also to stdout"),
     applet("test", basics::test, "EXPRESSION\n\nCheck file types, compare values etc."),
+    applet(
+        "timeout",
+        control::timeout,
+        "[-s SIG] [-k KILL_SECS] SECS PROG ARGS\n\nRun PROG. Send SIG to it if it is not gone in SECS seconds.",
+    ),
+    applet(
+        "top",
+        control::top,
+        "[-b] [-n COUNT] [-d SECONDS]\n\nShow a view of process activity in real time. ^C ends it.",
+    ),
     applet("touch", files::touch, "[-c] [-d DATE] [-r FILE] FILE...\n\nUpdate mtime of FILEs"),
     applet(
         "tr",
@@ -141,17 +202,24 @@ static APPLETS: &[Applet] = &[
         "[-cds] STRING1 [STRING2]\n\nTranslate, squeeze, or delete characters from stdin, writing to stdout",
     ),
     applet("true", basics::yes, "\n\nReturn an exit code of TRUE (0)"),
+    applet("truncate", names::truncate, "[-c] -s SIZE FILE...\n\nTruncate FILEs to SIZE"),
+    applet("tty", terminal::tty, "[-s]\n\nPrint file name of stdin's terminal"),
     applet("uname", system::uname, "[-asnrvmo]\n\nPrint system information"),
     applet("uniq", text::uniq, "[-cdui] [-f,s,w N] [FILE [OUTFILE]]\n\nDiscard duplicate lines"),
+    applet("unlink", names::unlink, "FILE\n\nDelete FILE by calling unlink()"),
+    applet("uptime", machine::uptime, "\n\nTell how long the container has been running"),
+    applet("usleep", machine::usleep, "N\n\nPause for N microseconds"),
+    applet("watch", control::watch, "[-n SEC] [-t] PROG ARGS\n\nRun PROG periodically"),
     applet("wc", text::wc, "[-clwmL] [FILE]...\n\nCount lines, words, and bytes for FILEs (or stdin)"),
     applet(
         "wget",
-        net::wget,
-        "[-qS] [--spider] [--header STR] [--post-data STR] [-T SEC] [-U STR] [-O FILE] URL\n\nRetrieve files via HTTP",
+        wget::wget,
+        "[-qS] [--spider] [--header STR] [--post-data STR | --post-file FILE] [-T SEC] [-U STR] [-O FILE] [-P DIR] URL...\n\nRetrieve files via HTTP",
     ),
     applet("which", system::which, "[-a] COMMAND...\n\nLocate a COMMAND"),
     applet("whoami", system::whoami, "\n\nPrint the user name"),
     applet("xargs", text::xargs, "[-0rt] [-n N] [-I REPL] [PROG ARGS]\n\nRun PROG on every item given by stdin"),
+    applet("xxd", dump::dump, "[-p] [-l LEN] [FILE]\n\nHex dump FILE (or stdin)"),
     applet("yes", text::yes, "[STRING]\n\nRepeatedly print a line with STRING, or 'y'"),
     applet("zcat", tar::gzip, "[FILE]...\n\nDecompress to stdout"),
 ];
@@ -166,7 +234,7 @@ fn find(name: &str) -> Option<&'static Applet> {
 }
 
 /// Programs that take `--help` as any other argument.
-const TAKE_HELP: [&str; 5] = ["[", "echo", "false", "test", "true"];
+const TAKE_HELP: [&str; 6] = ["[", "[[", "echo", "false", "test", "true"];
 
 /// Runs the program that `arguments[0]` names: its exit code.
 pub fn run(context: &mut Context) -> u8 {

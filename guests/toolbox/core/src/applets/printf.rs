@@ -73,15 +73,17 @@ fn once<'a>(format: &str, arguments: &mut impl Iterator<Item = &'a String>) -> (
     (out, stop, errors)
 }
 
+/// What stands between `%` and its letter.
 #[derive(Default)]
-struct Spec {
+pub struct Spec {
     flags: String,
     width: usize,
     precision: Option<usize>,
 }
 
 impl Spec {
-    fn parse<'a, 'f>(&mut self, format: &'f str, arguments: &mut impl Iterator<Item = &'a String>) -> &'f str {
+    /// What is left of the format, from the letter.
+    pub fn parse<'a, 'f>(&mut self, format: &'f str, arguments: &mut impl Iterator<Item = &'a String>) -> &'f str {
         let flags = format.find(|character| !"-+ #0".contains(character)).unwrap_or(format.len());
         format[..flags].clone_into(&mut self.flags);
         let mut rest = &format[flags..];
@@ -107,7 +109,8 @@ impl Spec {
         rest.trim_start_matches(['l', 'h', 'j', 'z', 'q'])
     }
 
-    fn convert(&self, conversion: char, argument: &str, errors: &mut Vec<String>) -> Option<(Vec<u8>, bool)> {
+    /// The text, and whether it ends the output; none for an unknown letter.
+    pub fn convert(&self, conversion: char, argument: &str, errors: &mut Vec<String>) -> Option<(Vec<u8>, bool)> {
         let text = match conversion {
             's' | 'b' => {
                 let (bytes, stop) =
@@ -126,7 +129,10 @@ impl Spec {
             'o' => self.prefixed("0", format!("{:o}", integer(argument, errors))),
             'f' | 'F' => self.float(argument, errors, |value, precision| format!("{value:.precision$}")),
             'e' | 'E' => self.float(argument, errors, exponent),
-            'g' | 'G' => self.float(argument, errors, |value, _| value.to_string()),
+            'g' | 'G' => {
+                let alternate = self.flags.contains('#');
+                self.float(argument, errors, |value, precision| general(value, precision, alternate))
+            }
             _ => return None,
         };
         let signs = usize::from(text.starts_with(['-', '+', ' ']));
@@ -188,6 +194,26 @@ fn exponent(value: f64, precision: usize) -> String {
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
+}
+
+/// `%g`: the shorter of both ways, without zeros at the end.
+pub fn general(value: f64, precision: usize, alternate: bool) -> String {
+    if !value.is_finite() {
+        return value.to_string().to_lowercase();
+    }
+    let precision = precision.max(1);
+    let scientific = exponent(value, precision - 1);
+    let power: i32 = scientific.split_once('e').and_then(|(_, power)| power.parse().ok()).unwrap_or(0);
+    let trim = |text: &str| match text.contains('.') && !alternate {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text.to_owned(),
+    };
+    if power < -4 || power >= i32::try_from(precision).unwrap_or(i32::MAX) {
+        let (mantissa, power) = scientific.split_once('e').unwrap_or((&scientific, "+00"));
+        return format!("{}e{power}", trim(mantissa));
+    }
+    let places = usize::try_from(i32::try_from(precision).unwrap_or(0) - 1 - power).unwrap_or(0);
+    trim(&format!("{value:.places$}"))
 }
 
 /// A number as C writes it, or the code of the character after a quote.

@@ -4,7 +4,7 @@ use crate::{
     Context,
     context::{Failure, Outcome},
     flags::Flags,
-    host::{Command, Errno, Process},
+    host::{Child, Command, Errno, File, Process},
 };
 use std::{io::Write, rc::Rc, time::Duration};
 
@@ -44,15 +44,25 @@ pub fn run(context: &mut Context, arguments: &[String]) -> Outcome {
 }
 
 /// Starts a program as [`run`] does; none, and a message, when there is no such program.
-pub fn spawn(context: &mut Context, arguments: &[String]) -> Result<Option<Rc<dyn crate::host::Child>>, Failure> {
+pub fn spawn(context: &mut Context, arguments: &[String]) -> Result<Option<Rc<dyn Child>>, Failure> {
     context.stdout.flush()?;
+    let streams = [&context.stdin, &context.stdout.file, &context.stderr].map(Rc::clone);
+    spawn_with(context, arguments, &streams)
+}
+
+/// The same with other streams.
+pub fn spawn_with(
+    context: &mut Context,
+    arguments: &[String],
+    streams: &[File; 3],
+) -> Result<Option<Rc<dyn Child>>, Failure> {
     let command = Command {
         arguments: arguments.to_vec(),
         environment: context.environment.clone(),
         directory: context.directory.clone(),
         background: false,
     };
-    match context.host.spawn(&command, [&context.stdin, &context.stdout.file, &context.stderr]) {
+    match context.host.spawn(&command, streams.each_ref()) {
         Ok(child) => Ok(Some(child)),
         Err(Errno::NoEntry) => {
             let program = arguments.first().map_or("", String::as_str);
@@ -192,7 +202,7 @@ fn minutes(duration: Duration) -> String {
 }
 
 /// KiB, or with a unit when they do not fit, as BusyBox's ps.
-fn size(bytes: u64) -> String {
+pub fn size(bytes: u64) -> String {
     let kib = bytes / 1024;
     if kib < 100_000 { kib.to_string() } else { format!("{}m", kib / 1024) }
 }

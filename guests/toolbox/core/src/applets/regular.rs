@@ -1,12 +1,18 @@
-//! POSIX regular expressions, by way of the crate `regex`: BRE and ERE are
-//! rewritten in its syntax. Time is linear whatever the pattern; in return there
-//! are no back-references in patterns, and of alternatives the first wins.
+//! POSIX regular expressions, by way of the crates `regex` and `fancy-regex`: BRE
+//! and ERE are rewritten in their syntax. A pattern without back-references takes
+//! linear time whatever it is; one with them backtracks, within a limit. Of
+//! alternatives the first wins.
 
 use crate::context::Failure;
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::RegexBuilder;
+use std::ops::Range;
 
 /// The largest compiled pattern.
 const PROGRAM_BYTES_MAX: usize = 1 << 20;
+
+/// Steps back in one search: about a second of them. A pattern that takes more is
+/// an error, not a program that never ends.
+const BACKTRACKS_MAX: usize = 10_000_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Syntax {
@@ -15,18 +21,133 @@ pub enum Syntax {
     Fixed,
 }
 
-pub fn compile(pattern: &str, syntax: Syntax, ignore_case: bool) -> Result<Regex, Failure> {
-    let rewritten = match syntax {
-        Syntax::Fixed => regex::escape(pattern),
-        _ => rewrite(pattern, syntax == Syntax::Extended)?,
-    };
-    let built = RegexBuilder::new(&rewritten).case_insensitive(ignore_case).size_limit(PROGRAM_BYTES_MAX).build();
-    built.map_err(|_| Failure::Message(format!("bad regex '{pattern}'")))
+/// What a pattern must match as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whole {
+    Anything,
+    Words,
+    Line,
 }
 
-fn rewrite(pattern: &str, extended: bool) -> Result<String, Failure> {
+/// A compiled pattern.
+#[derive(Clone)]
+pub enum Pattern {
+    Linear(regex::bytes::Regex),
+    /// It has back-references.
+    Backtracking(Box<fancy_regex::Regex>),
+}
+
+/// Where the match and its groups are.
+pub type Groups = Vec<Option<Range<usize>>>;
+
+pub fn compile(pattern: &str, syntax: Syntax, ignore_case: bool) -> Result<Pattern, Failure> {
+    compile_whole(pattern, syntax, ignore_case, Whole::Anything)
+}
+
+pub fn compile_whole(pattern: &str, syntax: Syntax, ignore_case: bool, whole: Whole) -> Result<Pattern, Failure> {
+    let (rewritten, refers_back) = match syntax {
+        Syntax::Fixed => (regex::escape(pattern), false),
+        _ => rewrite(pattern, syntax == Syntax::Extended)?,
+    };
+    let rewritten = match whole {
+        Whole::Anything => rewritten,
+        Whole::Words => format!(r"\b(?:{rewritten})\b"),
+        Whole::Line => format!("^(?:{rewritten})$"),
+    };
+    let built = if refers_back {
+        let flags = if ignore_case { "(?si)" } else { "(?s)" };
+        let mut builder = fancy_regex::RegexBuilder::new(&format!("{flags}{rewritten}"));
+        builder.backtrack_limit(BACKTRACKS_MAX).delegate_size_limit(PROGRAM_BYTES_MAX);
+        builder.build().ok().map(|regex| Pattern::Backtracking(Box::new(regex)))
+    } else {
+        let mut builder = RegexBuilder::new(&rewritten);
+        builder.case_insensitive(ignore_case).dot_matches_new_line(true).size_limit(PROGRAM_BYTES_MAX);
+        builder.build().ok().map(Pattern::Linear)
+    };
+    built.ok_or_else(|| Failure::Message(format!("bad regex '{pattern}'")))
+}
+
+impl Pattern {
+    /// How many groups it has.
+    pub fn groups(&self) -> usize {
+        match self {
+            Self::Linear(regex) => regex.captures_len() - 1,
+            Self::Backtracking(regex) => regex.captures_len() - 1,
+        }
+    }
+
+    pub fn is_match(&self, text: &[u8]) -> Result<bool, Failure> {
+        match self {
+            Self::Linear(regex) => Ok(regex.is_match(text)),
+            Self::Backtracking(_) => Ok(self.find_at(text, 0)?.is_some()),
+        }
+    }
+
+    /// The first match that begins at `at` or behind it.
+    pub fn find_at(&self, text: &[u8], at: usize) -> Result<Option<Range<usize>>, Failure> {
+        match self {
+            Self::Linear(regex) => Ok(regex.find_at(text, at).map(|found| found.range())),
+            Self::Backtracking(_) => Ok(self.captures_at(text, at)?.and_then(|groups| groups.into_iter().next()?)),
+        }
+    }
+
+    pub fn captures_at(&self, text: &[u8], at: usize) -> Result<Option<Groups>, Failure> {
+        match self {
+            Self::Linear(regex) => {
+                let found = regex.captures_at(text, at);
+                Ok(found.map(|found| found.iter().map(|group| Some(group?.range())).collect()))
+            }
+            Self::Backtracking(regex) => match std::str::from_utf8(text) {
+                Ok(text) => backtrack(regex, text, at),
+                Err(_) => backtrack_bytes(regex, text, at),
+            },
+        }
+    }
+
+    /// The first matches from the start, none inside another. An empty one next to
+    /// another is no match.
+    pub fn captures_all(&self, text: &[u8], at_most: usize) -> Result<Vec<Groups>, Failure> {
+        let (mut all, mut at, mut end) = (Vec::new(), 0, None);
+        while at <= text.len() && all.len() < at_most {
+            let Some(groups) = self.captures_at(text, at)? else { break };
+            let Some(found) = groups.first().cloned().flatten() else { break };
+            at = if found.is_empty() { after(text, found.end) } else { found.end };
+            if !found.is_empty() || end != Some(found.end) {
+                end = Some(found.end);
+                all.push(groups);
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// Where the character behind the one at `at` begins.
+fn after(text: &[u8], at: usize) -> usize {
+    let continues = |byte: &&u8| **byte & 0xc0 == 0x80;
+    at + 1 + text.iter().skip(at + 1).take_while(continues).count()
+}
+
+fn backtrack(regex: &fancy_regex::Regex, text: &str, at: usize) -> Result<Option<Groups>, Failure> {
+    let found = regex.captures_from_pos(text, at).map_err(|error| Failure::Message(format!("regex: {error}")))?;
+    Ok(found.map(|found| found.iter().map(|group| group.map(|group| group.start()..group.end())).collect()))
+}
+
+/// The crate takes text only: each byte becomes the character of its number.
+fn backtrack_bytes(regex: &fancy_regex::Regex, bytes: &[u8], at: usize) -> Result<Option<Groups>, Failure> {
+    let text: String = bytes.iter().copied().map(char::from).collect();
+    let wide = |at: usize| bytes[..at].iter().map(|byte| 1 + usize::from(*byte >= 0x80)).sum();
+    let narrow = |at: usize| text[..at].chars().count();
+    let groups = backtrack(regex, &text, wide(at))?;
+    let groups = groups.map(|groups| {
+        groups.into_iter().map(|group| group.map(|group| narrow(group.start)..narrow(group.end))).collect()
+    });
+    Ok(groups)
+}
+
+/// The pattern in the crates' syntax, and whether it refers back to a group.
+fn rewrite(pattern: &str, extended: bool) -> Result<(String, bool), Failure> {
     let characters: Vec<char> = pattern.chars().collect();
-    let mut out = String::new();
+    let (mut out, mut refers_back) = (String::new(), false);
     let mut at = 0;
     // Where an asterisk is a character.
     let mut start = true;
@@ -36,29 +157,27 @@ fn rewrite(pattern: &str, extended: bool) -> Result<String, Failure> {
         let was_start = std::mem::take(&mut start);
         match character {
             '[' => {
-                let end = bracket_end(&characters, at)
-                    .ok_or_else(|| Failure::Message(format!("bad regex '{pattern}': Unmatched [")))?;
+                let end =
+                    bracket_end(&characters, at).ok_or_else(|| Failure::Message(format!("bad regex '{pattern}'")))?;
                 bracket(&characters[at..end], &mut out);
                 at = end + 1;
             }
             '\\' => {
-                let next = characters
-                    .get(at)
-                    .copied()
-                    .ok_or_else(|| Failure::Message(format!("bad regex '{pattern}': Trailing backslash")))?;
+                let next =
+                    characters.get(at).copied().ok_or_else(|| Failure::Message(format!("bad regex '{pattern}'")))?;
                 at += 1;
                 match next {
                     '(' | ')' | '{' | '}' | '|' | '+' | '?' if !extended => {
                         out.push(next);
                         start = matches!(next, '(' | '|');
                     }
-                    '<' => out.push_str(r"\b{start}"),
-                    '>' => out.push_str(r"\b{end}"),
+                    '<' => out.push_str(WORD_START),
+                    '>' => out.push_str(WORD_END),
                     'w' | 'W' | 's' | 'S' | 'b' | 'B' | 'n' | 't' => out.extend(['\\', next]),
+                    // In a group of its own: a digit may follow.
                     '1'..='9' => {
-                        return Err(Failure::Message(format!(
-                            "bad regex '{pattern}': back-references are not supported"
-                        )));
+                        out.push_str(&format!("(?:\\{next})"));
+                        refers_back = true;
                     }
                     _ => out.push_str(&regex::escape(&next.to_string())),
                 }
@@ -81,8 +200,15 @@ fn rewrite(pattern: &str, extended: bool) -> Result<String, Failure> {
             other => out.push(other),
         }
     }
-    Ok(out)
+    // Only `regex` has these; `fancy-regex` has what they stand for.
+    if refers_back {
+        out = out.replace(WORD_START, r"\b(?=\w)").replace(WORD_END, r"\b(?<=\w)");
+    }
+    Ok((out, refers_back))
 }
+
+const WORD_START: &str = r"\b{start}";
+const WORD_END: &str = r"\b{end}";
 
 fn ends_here(characters: &[char], at: usize) -> bool {
     matches!(characters.get(at..), Some([] | ['\\', ')' | '|', ..]))
@@ -169,8 +295,37 @@ mod tests {
             ("^$", Syntax::Basic, "", true),
         ] {
             let regex = compile(pattern, syntax, false).unwrap();
-            assert_eq!(regex.is_match(text.as_bytes()), expected, "{pattern} {text}");
+            assert_eq!(regex.is_match(text.as_bytes()).unwrap(), expected, "{pattern} {text}");
         }
         assert!(compile("[", Syntax::Basic, false).is_err() && compile("(", Syntax::Extended, false).is_err());
+    }
+
+    fn found(pattern: &str, text: &[u8]) -> Vec<Range<usize>> {
+        let pattern = compile(pattern, Syntax::Basic, false).unwrap();
+        pattern.captures_all(text, usize::MAX).unwrap().into_iter().map(|groups| groups[0].clone().unwrap()).collect()
+    }
+
+    #[test]
+    fn back_references_match_what_their_group_did() {
+        assert_eq!(found(r"\(.\)\1", b"abbc  dd"), [1..3, 4..6, 6..8]);
+        assert_eq!(found(r"\(a\)\(b*\)\2\1", b"abba"), [0..4]);
+        assert_eq!(found(r"\(a\)\10", b"aa0"), [0..3]);
+        assert_eq!(found(r"\<\(\w\w*\) \1\>", b"the the them"), [0..7]);
+        assert_eq!(found(r"\(.\)\1", b"\xff\xffxyy"), [0..2, 3..5], "bytes that are no text");
+        assert_eq!(found(r"\(\)\1", "\u{e9}a".as_bytes()), [0..0, 2..2, 3..3]);
+        assert!(compile(r"\(a\)\2", Syntax::Basic, false).is_err());
+        assert!(matches!(compile("a", Syntax::Basic, false), Ok(Pattern::Linear(_))), "nothing else backtracks");
+    }
+
+    #[test]
+    fn a_pattern_that_would_never_end_is_an_error() {
+        let pattern = compile(r"(x+x+)+(y)\2", Syntax::Extended, false).unwrap();
+        assert!(pattern.is_match(&[b'x'; 64]).is_err());
+    }
+
+    #[test]
+    fn empty_matches_are_found_between_characters() {
+        assert_eq!(found("x*", b"abxc"), [0..0, 1..1, 2..3, 4..4]);
+        assert_eq!(found("b*", "\u{e9}b".as_bytes()), [0..0, 2..3]);
     }
 }

@@ -1,7 +1,7 @@
 //! `sed`: a script becomes commands (parse), which run once per line (run).
 
 use super::{
-    regular::{Syntax, compile},
+    regular::{Pattern, Syntax, compile},
     text::lines,
 };
 use crate::{
@@ -10,14 +10,13 @@ use crate::{
     flags::Flags,
     host::{Access, File},
 };
-use regex::bytes::Regex;
-use std::io::Write;
+use std::{io::Write, rc::Rc};
 
 #[derive(Clone)]
 enum Address {
     Line(usize),
     Last,
-    Pattern(Regex),
+    Pattern(Rc<Pattern>),
     /// `first~step`.
     Step(usize, usize),
     /// `addr,+N`.
@@ -36,7 +35,7 @@ struct Command {
 enum Action {
     Begin(usize),
     End,
-    Substitute { pattern: Regex, text: Vec<Piece>, global: bool, nth: usize, print: bool, file: Option<File> },
+    Substitute { pattern: Pattern, text: Vec<Piece>, global: bool, nth: usize, print: bool, file: Option<File> },
     Translate(Vec<(char, char)>),
     Delete,
     DeleteFirst,
@@ -129,10 +128,10 @@ impl Script<'_> {
                 }
             }
         }
-        Err(bad("unterminated address regex or command"))
+        Err(bad(&format!("unmatched '{delimiter}'")))
     }
 
-    fn pattern(&mut self, text: String, ignore_case: bool) -> Result<Regex, Failure> {
+    fn pattern(&mut self, text: String, ignore_case: bool) -> Result<Pattern, Failure> {
         let text = if text.is_empty() { self.last.clone().ok_or_else(|| bad("no previous regexp"))? } else { text };
         let syntax = if self.extended { Syntax::Extended } else { Syntax::Basic };
         let regex = compile(&text, syntax, ignore_case)?;
@@ -159,7 +158,7 @@ impl Script<'_> {
                 let text = self.until(delimiter, true)?;
                 let ignore_case = self.peek() == Some('I');
                 self.at += usize::from(ignore_case);
-                Ok(Some(Address::Pattern(self.pattern(text, ignore_case)?)))
+                Ok(Some(Address::Pattern(Rc::new(self.pattern(text, ignore_case)?))))
             }
             Some(digit) if digit.is_ascii_digit() => {
                 let line = self.number().unwrap_or(0);
@@ -397,7 +396,19 @@ pub fn sed(context: &mut Context) -> Outcome {
         ("regexp-extended", 'E'),
         ("in-place", 'i'),
     ];
-    let mut flags = Flags::parse(context.operands(), "nEre:f:isz", &long)?;
+    // What is attached to `-i` names a copy of the file as it was.
+    let mut arguments = context.operands().to_vec();
+    let mut kept = None;
+    for argument in &mut arguments {
+        if let Some(suffix) = argument.strip_prefix("-i").or(argument.strip_prefix("--in-place="))
+            && !suffix.is_empty()
+            && !suffix.bytes().all(|byte| b"nErs".contains(&byte))
+        {
+            kept = Some(suffix.to_owned());
+            "-i".clone_into(argument);
+        }
+    }
+    let mut flags = Flags::parse(&arguments, "nEre:f:isz", &long)?;
     let mut script: Vec<String> = flags.values('e').map(str::to_owned).collect();
     for path in flags.values('f') {
         script.extend(lines(context, path)?.iter().map(|line| String::from_utf8_lossy(line).into_owned()));
@@ -440,6 +451,10 @@ pub fn sed(context: &mut Context) -> Outcome {
         };
         let quit = run.run(&mut commands)?;
         let out = std::mem::take(&mut run.out);
+        if let Some(suffix) = kept.as_ref().filter(|_| code == 0) {
+            let copy = format!("{}{suffix}", group[0]);
+            std::fs::copy(context.path(&group[0]), context.path(&copy))?;
+        }
         if flags.has('i') && code == 0 {
             let file = context.open(&group[0], Access::Write)?;
             Stream(file).write_all(&out)?;
@@ -489,27 +504,27 @@ impl Run<'_> {
         }
     }
 
-    fn is(&mut self, address: &Address) -> bool {
-        match address {
+    fn is(&mut self, address: &Address) -> Result<bool, Failure> {
+        Ok(match address {
             Address::Line(line) => *line == self.number,
             Address::Last => self.lines.peek().is_none(),
-            Address::Pattern(pattern) => pattern.is_match(&self.space),
+            Address::Pattern(pattern) => pattern.is_match(&self.space)?,
             Address::Step(first, 0) => *first == self.number,
             Address::Step(first, step) => self.number >= *first && (self.number - first).is_multiple_of(*step),
             Address::Plus(_) => false,
-        }
+        })
     }
 
-    fn selected(&mut self, command: &mut Command) -> bool {
+    fn selected(&mut self, command: &mut Command) -> Result<bool, Failure> {
         let selected = match (&command.from, &command.to) {
             (None, _) => true,
-            (Some(from), None) => self.is(&from.clone()),
+            (Some(from), None) => self.is(&from.clone())?,
             (Some(from), Some(to)) => match command.active {
                 Some(began) => {
                     let ended = match to {
                         Address::Line(line) => self.number >= *line,
                         Address::Plus(count) => self.number >= began + count,
-                        other => self.is(&other.clone()),
+                        other => self.is(&other.clone())?,
                     };
                     if ended {
                         command.active = None;
@@ -518,7 +533,7 @@ impl Run<'_> {
                     !matches!(to, Address::Line(line) if self.number > *line)
                 }
                 None => {
-                    let begins = self.is(&from.clone());
+                    let begins = self.is(&from.clone())?;
                     let at_once = match to {
                         Address::Line(line) => *line <= self.number,
                         Address::Plus(count) => *count == 0,
@@ -531,14 +546,14 @@ impl Run<'_> {
                 }
             },
         };
-        selected != command.negated
+        Ok(selected != command.negated)
     }
 
     fn cycle(&mut self, commands: &mut [Command]) -> Result<Cycle, Failure> {
         let mut at = 0;
         let mut substituted = false;
         while at < commands.len() {
-            let selected = self.selected(&mut commands[at]);
+            let selected = self.selected(&mut commands[at])?;
             let in_range = commands[at].active.is_some();
             let action = &commands[at].action;
             at += 1;
@@ -551,7 +566,7 @@ impl Run<'_> {
             match action {
                 Action::Begin(_) | Action::End | Action::Label(_) => {}
                 Action::Substitute { pattern, text, global, nth, print, file } => {
-                    if let Some(changed) = substitute(pattern, &self.space, text, *global, *nth) {
+                    if let Some(changed) = substitute(pattern, &self.space, text, *global, *nth)? {
                         self.space = changed;
                         substituted = true;
                         let line = [&self.space[..], b"\n"].concat();
@@ -663,28 +678,28 @@ impl Run<'_> {
     }
 }
 
-fn substitute(pattern: &Regex, space: &[u8], text: &[Piece], global: bool, nth: usize) -> Option<Vec<u8>> {
-    let mut out = Vec::new();
-    let mut last = 0;
-    let mut found = false;
-    for (index, captures) in pattern.captures_iter(space).enumerate() {
-        if index + 1 < nth {
-            continue;
-        }
-        let whole = captures.get(0)?;
-        found = true;
-        out.extend(&space[last..whole.start()]);
+fn substitute(
+    pattern: &Pattern,
+    space: &[u8],
+    text: &[Piece],
+    global: bool,
+    nth: usize,
+) -> Result<Option<Vec<u8>>, Failure> {
+    let mut all = pattern.captures_all(space, if global { usize::MAX } else { nth })?.into_iter().skip(nth - 1);
+    let Some(first) = all.next() else { return Ok(None) };
+    let (mut out, mut last) = (Vec::new(), 0);
+    for groups in std::iter::once(first).chain(all) {
+        let group = |number: usize| groups.get(number).cloned().flatten();
+        let Some(whole) = group(0) else { break };
+        out.extend(&space[last..whole.start]);
         for piece in text {
             match piece {
                 Piece::Text(text) => out.extend(text.bytes()),
-                Piece::Group(group) => out.extend(captures.get(*group).map_or(&b""[..], |group| group.as_bytes())),
+                Piece::Group(number) => out.extend(group(*number).map_or(&b""[..], |group| &space[group])),
             }
         }
-        last = whole.end();
-        if !global {
-            break;
-        }
+        last = whole.end;
     }
     out.extend(&space[last..]);
-    found.then_some(out)
+    Ok(Some(out))
 }

@@ -1,13 +1,15 @@
 //! `sort`.
 
-use super::text::lines;
 use crate::{
     Context,
     context::{Failure, Outcome, Stream},
     flags::Flags,
     host::Access,
 };
-use std::{cmp::Ordering, io::Write};
+use std::{
+    cmp::Ordering,
+    io::{BufRead, Write},
+};
 
 /// `-k 2n,3`: fields from 1, characters from 1, own options.
 #[derive(Debug, Clone, Default)]
@@ -169,8 +171,15 @@ pub fn sort(context: &mut Context) -> Outcome {
     };
     let paths = if flags.operands.is_empty() { vec!["-".to_owned()] } else { flags.operands.clone() };
     let mut all = Vec::new();
+    let end = if flags.has('z') { b'\0' } else { b'\n' };
     for path in &paths {
-        all.extend(lines(context, path)?);
+        match context.input(path) {
+            Ok(input) => all.extend(input.split(end).collect::<std::io::Result<Vec<_>>>()?),
+            Err(error) => {
+                context.complain_of(path, &error);
+                return Ok(2);
+            }
+        }
     }
     if flags.has('c') {
         let sorted = all.is_sorted_by(|one, other| order(one, other) != Ordering::Greater);
@@ -191,7 +200,7 @@ pub fn sort(context: &mut Context) -> Outcome {
     };
     for line in all {
         output.write_all(&line)?;
-        output.write_all(b"\n")?;
+        output.write_all(&[end])?;
     }
     output.flush()?;
     drop(output);

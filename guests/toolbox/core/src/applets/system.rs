@@ -9,7 +9,10 @@ use crate::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256, Sha512};
-use std::io::{Read, Write};
+use std::{
+    io::{Read, Write},
+    ops::Range,
+};
 
 pub fn date(context: &mut Context) -> Outcome {
     let long = [("utc", 'u'), ("date", 'd'), ("iso-8601", 'I'), ("rfc-2822", 'R'), ("reference", 'r')];
@@ -180,6 +183,7 @@ fn hash(context: &mut Context, path: &str) -> Result<String, Failure> {
     let mut input = context.input(path)?;
     Ok(match context.name() {
         "sha512sum" => all::<Sha512>(&mut input)?,
+        "sha1sum" => all::<sha1::Sha1>(&mut input)?,
         "md5sum" => all::<md5::Md5>(&mut input)?,
         _ => all::<Sha256>(&mut input)?,
     })
@@ -207,13 +211,13 @@ pub fn sum(context: &mut Context) -> Outcome {
 }
 
 fn check(context: &mut Context, list: &str, silent: bool) -> Outcome {
-    let (mut wrong, mut total) = (0, 0);
+    let (mut wrong, mut total) = (0u32, 0u32);
     for line in lines(context, list)? {
         let line = String::from_utf8_lossy(&line).into_owned();
         let Some((expected, path)) = line.split_once("  ") else { continue };
         total += 1;
         let fits = hash(context, path).is_ok_and(|hash| hash.eq_ignore_ascii_case(expected));
-        wrong += u8::from(!fits);
+        wrong += u32::from(!fits);
         if !silent {
             writeln!(context.stdout, "{path}: {}", if fits { "OK" } else { "FAILED" })?;
         }
@@ -222,50 +226,6 @@ fn check(context: &mut Context, list: &str, silent: bool) -> Outcome {
         context.complain(format_args!("WARNING: {wrong} of {total} computed checksums did NOT match"));
     }
     Ok(u8::from(wrong > 0 || total == 0))
-}
-
-pub fn hexdump(context: &mut Context) -> Outcome {
-    let flags = Flags::parse(context.operands(), "Cn:vA:t:x", &[])?;
-    let characters = flags.has('C');
-    let limit = flags.number('n')?.unwrap_or(u64::MAX);
-    let mut input = context.input(flags.operands.first().map_or("-", String::as_str))?.take(limit);
-    let octal = context.name() == "od" && !flags.has('x') && flags.value('t').is_none_or(|kind| !kind.starts_with('x'));
-    let by_byte = characters || flags.value('t').is_some_and(|kind| matches!(kind, "x1" | "c"));
-    let mut offset = 0u64;
-    loop {
-        let mut row = Vec::new();
-        (&mut input).take(16).read_to_end(&mut row)?;
-        let at = match context.name() {
-            "od" => format!("{offset:07o}"),
-            _ if characters => format!("{offset:08x}"),
-            _ => format!("{offset:07x}"),
-        };
-        if row.is_empty() {
-            if offset > 0 || context.name() == "od" {
-                writeln!(context.stdout, "{at}")?;
-            }
-            return Ok(0);
-        }
-        offset += row.len() as u64;
-        let mut text = at;
-        if by_byte {
-            for (index, byte) in row.iter().enumerate() {
-                text.push_str(if characters && index % 8 == 0 { "  " } else { " " });
-                text.push_str(&format!("{byte:02x}"));
-            }
-        } else {
-            for pair in row.chunks(2) {
-                let word = u16::from_le_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]);
-                text.push_str(&if octal { format!(" {word:06o}") } else { format!(" {word:04x}") });
-            }
-        }
-        if characters {
-            let shown: String =
-                row.iter().map(|byte| if (32..127).contains(byte) { char::from(*byte) } else { '.' }).collect();
-            text = format!("{text:<60}|{shown}|");
-        }
-        writeln!(context.stdout, "{text}")?;
-    }
 }
 
 /// `expr`, by precedence.
@@ -372,11 +332,15 @@ fn combine(operator: &str, left: String, right: &str) -> Result<String, String> 
             let anchored = format!("^{}", right.trim_start_matches('^'));
             let pattern = super::regular::compile(&anchored, super::regular::Syntax::Basic, false);
             let pattern = pattern.map_err(|_| "bad regex".to_owned())?;
-            let groups = pattern.captures_len() > 1;
-            let text = |found: regex::bytes::Match<'_>| String::from_utf8_lossy(found.as_bytes()).into_owned();
-            match pattern.captures(left.as_bytes()) {
-                Some(found) if groups => found.get(1).map(text).unwrap_or_default(),
-                Some(found) => found.get(0).map_or(0, |found| text(found).chars().count()).to_string(),
+            let groups = pattern.groups() > 0;
+            let found = pattern.captures_at(left.as_bytes(), 0).map_err(|_| "bad regex".to_owned())?;
+            let text = |group: Option<&Option<Range<usize>>>| {
+                let bytes = group.cloned().flatten().map_or(&b""[..], |group| &left.as_bytes()[group]);
+                String::from_utf8_lossy(bytes).into_owned()
+            };
+            match found {
+                Some(found) if groups => text(found.get(1)),
+                Some(found) => text(found.first()).chars().count().to_string(),
                 None if groups => String::new(),
                 None => "0".to_owned(),
             }

@@ -78,7 +78,12 @@ fn create(context: &mut Context, flags: &Flags, file: &str) -> Outcome {
         return Err(Failure::Message("empty archive".to_owned()));
     }
     let stdout = file == "-";
-    let output = if stdout { Rc::clone(&context.stdout.file) } else { context.open(file, Access::Write)? };
+    let output = if stdout {
+        Rc::clone(&context.stdout.file)
+    } else {
+        let cannot = |error: io::Error| Failure::Message(format!("can't open '{file}': {}", reason(&error)));
+        context.open(file, Access::Write).map_err(cannot)?
+    };
     let output = io::BufWriter::with_capacity(64 * 1024, Stream(output));
     let mut code = 0;
     if flags.has('z') {
@@ -131,7 +136,8 @@ fn add<W: Write>(
     }
     if flags.has('v') {
         // On stdout, unless that is the archive.
-        let line = format!("{name}\n");
+        let slash = if metadata.is_dir() && !name.ends_with('/') { "/" } else { "" };
+        let line = format!("{name}{slash}\n");
         if flags.value('f').unwrap_or("-") == "-" {
             context.stderr.write(line.as_bytes())?;
         } else {
@@ -178,7 +184,9 @@ fn add<W: Write>(
 }
 
 fn extract(context: &mut Context, flags: &Flags, file: &str, list: bool) -> Outcome {
-    let mut input = context.input(file)?;
+    let shown = flags.value('f').unwrap_or("-");
+    let cannot = |error: io::Error| Failure::Message(format!("can't open '{shown}': {}", reason(&error)));
+    let mut input = context.input(file).map_err(cannot)?;
     let magic = io::BufRead::fill_buf(&mut input)?;
     let gzip = magic.starts_with(&[0x1f, 0x8b]);
     let input: Box<dyn Read> = if gzip { Box::new(MultiGzDecoder::new(input)) } else { Box::new(input) };

@@ -1,7 +1,8 @@
 //! What `test` and `[` decide: POSIX's rules by number of arguments, with
 //! `-a`, `-o`, `!` and parentheses.
 
-use crate::Context;
+use super::regular::{Syntax, compile};
+use crate::{Context, shell::pattern};
 use std::{cmp::Ordering, fs};
 
 /// Whether the expression holds.
@@ -93,7 +94,7 @@ fn is_unary(text: &str) -> bool {
 fn is_binary(text: &str) -> bool {
     matches!(
         text,
-        "=" | "==" | "!=" | "<" | ">" | "-eq" | "-ne" | "-lt" | "-le" | "-gt" | "-ge" | "-nt" | "-ot" | "-ef"
+        "=" | "==" | "=~" | "!=" | "<" | ">" | "-eq" | "-ne" | "-lt" | "-le" | "-gt" | "-ge" | "-nt" | "-ot" | "-ef"
     )
 }
 
@@ -125,6 +126,13 @@ fn binary(left: &str, operator: &str, right: &str, context: &Context) -> Result<
     // A file that does not exist is older than one that does.
     let age = || modified(left).ok().cmp(&modified(right).ok());
     Ok(match operator {
+        // Within `[[` the right side is a pattern.
+        "=" | "==" if context.name() == "[[" => pattern::matches(right, left),
+        "!=" if context.name() == "[[" => !pattern::matches(right, left),
+        "=~" => {
+            let pattern = compile(right, Syntax::Extended, false).map_err(|_| format!("{right}: bad regex"))?;
+            pattern.is_match(left.as_bytes()).map_err(|_| format!("{right}: bad regex"))?
+        }
         "=" | "==" => left == right,
         "!=" => left != right,
         "<" => left < right,

@@ -21,11 +21,17 @@ fn inputs(flags: &Flags) -> Vec<String> {
 
 /// `-5` means `-n 5`.
 fn old_style(arguments: &[String]) -> Vec<String> {
-    let rewrite = |argument: &String| match argument.strip_prefix('-') {
-        Some(digits) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => format!("-n{digits}"),
-        _ => argument.clone(),
-    };
-    arguments.iter().map(rewrite).collect()
+    let mut all: Vec<String> = Vec::new();
+    for argument in arguments {
+        // Not the value of the option before it.
+        let is_value = all.last().is_some_and(|before| matches!(before.as_str(), "-n" | "-c"));
+        let digits = argument.strip_prefix('-').filter(|digits| !is_value && !digits.is_empty());
+        all.push(match digits {
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => format!("-n{digits}"),
+            _ => argument.clone(),
+        });
+    }
+    all
 }
 
 /// Runs `each` on every input that can be opened; 1 when one cannot.
@@ -114,7 +120,7 @@ pub fn tail(context: &mut Context) -> Outcome {
         let file = match file {
             Ok(file) => file,
             Err(error) => {
-                context.complain_of(path, &error);
+                context.complain(format_args!("can't open '{path}': {}", reason(&error)));
                 code = 1;
                 continue;
             }
@@ -126,7 +132,10 @@ pub fn tail(context: &mut Context) -> Outcome {
         context.stdout.write_all(&end)?;
         followed.push((path.clone(), file));
     }
-    if !flags.has('f') && !flags.has('F') {
+    if followed.is_empty() {
+        context.complain("no files");
+    }
+    if followed.is_empty() || (!flags.has('f') && !flags.has('F')) {
         return Ok(code);
     }
     let interval = flags.value('s').map_or(Ok(FOLLOW_INTERVAL), super::basics::duration)?;
@@ -246,7 +255,7 @@ pub fn uniq(context: &mut Context) -> Outcome {
         let key: String = rest.chars().skip(characters).take(width).collect();
         if flags.has('i') { key.to_lowercase().into_bytes() } else { key.into_bytes() }
     };
-    let mut input = context.input(flags.operands.first().map_or("-", String::as_str))?;
+    let mut input = context.named_input(flags.operands.first().map_or("-", String::as_str))?;
     let mut output: Box<dyn Write> = match flags.operands.get(1) {
         Some(path) => Box::new(crate::context::Stream(context.open(path, Access::Write)?)),
         None => Box::new(&mut context.stdout),
