@@ -12,7 +12,8 @@ use crate::{
     limits::Limits,
     processes::{
         NewProcess, Registered,
-        session::{Command, Session, Streams},
+        lookup::DEFAULT_SEARCH,
+        session::{Call, Command, NotStarted, Session, Streams},
     },
     state::Shared,
     stdio::{OUTPUT_PIECES_MAX, Sink, Source},
@@ -65,14 +66,18 @@ impl Shared {
     /// # Errors
     /// As [`wk_cri::RuntimeService::exec`].
     pub(crate) async fn exec(&self, container: &Arc<Container>, options: ExecOptions) -> Result<ExecSession, Error> {
-        let name = options.command.first().ok_or_else(|| Error::InvalidArgument("the command is empty".to_owned()))?;
+        if options.command.is_empty() {
+            return Err(Error::InvalidArgument("the command is empty".to_owned()));
+        }
         let not_running = || Error::FailedPrecondition(format!("container {} is not running", container.id.0));
         container.running("exec in", |_| ())?;
-        let program = self.launcher.find(&container.image, name).await.map_err(exec_failed)?;
+        let (environment, working_dir) = (environment(container, options.tty), working_dir(container).to_owned());
+        let call = Call { arguments: options.command.clone(), search: search(&environment), directory: &working_dir };
+        let (program, arguments) = self.launcher.find(container, call).await.map_err(exec_failed)?;
         let port = container.sandbox.port().ok_or_else(not_running)?;
         let registered = container.processes.register(NewProcess {
             parent: 0,
-            command: options.command.clone(),
+            command: arguments.clone(),
             started_at: self.launcher.now(),
             container: container.usage.clone(),
             background: false,
@@ -82,8 +87,6 @@ impl Shared {
         let Wiring { stdin, typed, resize, output, streams } = wire(&options, process.pid);
         let terminal = typed.as_ref().map(|(_, terminal)| terminal.clone());
         let session = Session::new(self.launcher.clone(), container.clone(), port, terminal);
-        let (environment, working_dir) = (environment(container, options.tty), working_dir(container).to_owned());
-        let arguments = options.command;
         let command = Command { arguments, environment, working_dir, streams, background: false };
         let guest = session.prepare(&process, &program, command)?;
         let (report, exit) = oneshot::channel();
@@ -125,25 +128,33 @@ impl Shared {
 }
 
 /// What cannot be executed, as a container runtime says it.
-fn exec_failed(error: Error) -> Error {
-    match error {
-        Error::NotFound(reason) => Error::NotFound(format!(
-            "failed to exec in container: failed to start exec: OCI runtime exec failed: exec failed: \
-             unable to start container process: {reason}: unknown"
-        )),
-        error => error,
-    }
+fn exec_failed(error: NotStarted) -> Error {
+    runc(
+        "failed to exec in container: failed to start exec: OCI runtime exec failed: exec failed: \
+         unable to start container process",
+        error,
+    )
 }
 
 /// What cannot be started as a container, as a container runtime says it.
-pub(crate) fn start_failed(error: Error) -> Error {
+pub(crate) fn start_failed(error: NotStarted) -> Error {
+    runc(
+        "failed to create containerd task: failed to create shim task: OCI runtime create failed: \
+         runc create failed: unable to start container process: error during container init",
+        error,
+    )
+}
+
+fn runc(prefix: &str, error: NotStarted) -> Error {
     match error {
-        Error::NotFound(reason) => Error::NotFound(format!(
-            "failed to create containerd task: failed to create shim task: OCI runtime create failed: \
-             runc create failed: unable to start container process: error during container init: {reason}: unknown"
-        )),
-        error => error,
+        NotStarted::CannotExecute(reason) => Error::NotFound(format!("{prefix}: {reason}: unknown")),
+        NotStarted::Runtime(error) => error,
     }
+}
+
+/// `PATH` of an environment.
+pub(crate) fn search(environment: &[(String, String)]) -> &str {
+    environment.iter().find(|(name, _)| name == "PATH").map_or(DEFAULT_SEARCH, |(_, value)| value)
 }
 
 /// The client's ends of the streams, and the guest's.
@@ -223,11 +234,8 @@ pub(crate) async fn collect(session: ExecSession, timeout: Duration) -> Result<E
 /// container's; later ones win.
 pub(crate) fn environment(container: &Container, tty: bool) -> Vec<(String, String)> {
     let terminal = tty.then_some(("TERM", "xterm"));
-    let defaults = [
-        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-        ("HOSTNAME", container.sandbox.config.hostname.as_str()),
-        ("HOME", "/root"),
-    ];
+    let defaults =
+        [("PATH", DEFAULT_SEARCH), ("HOSTNAME", container.sandbox.config.hostname.as_str()), ("HOME", "/root")];
     let mut environment: Vec<(String, String)> = Vec::new();
     let defaults = defaults.into_iter().chain(terminal).map(|(name, value)| (name.to_owned(), value.to_owned()));
     for (name, value) in defaults.chain(container.image.env.clone()).chain(container.config.envs.clone()) {

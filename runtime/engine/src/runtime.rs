@@ -3,7 +3,7 @@
 //! Thin: what changes state is a synchronous step in `state.rs`, so a verb may be
 //! dropped at any await; here is what waits.
 
-use crate::{exec, limits::Limits, programs::Programs, state::Shared, toolbox::Toolbox};
+use crate::{exec, limits::Limits, processes::session::Call, programs::Programs, state::Shared, toolbox::Toolbox};
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -110,10 +110,14 @@ impl RuntimeService for WasmRuntime {
 
     async fn start_container(&self, container: &ContainerId) -> Result<(), Error> {
         let container = self.shared.container(container)?;
-        let args = exec::container_args(&container);
-        let name = args.first().map_or("", String::as_str);
-        match self.shared.launcher.find(&container.image, name).await.map_err(exec::start_failed) {
-            Ok(program) => self.shared.start(&container, &program),
+        let environment = exec::environment(&container, container.config.tty);
+        let call = Call {
+            arguments: exec::container_args(&container),
+            search: exec::search(&environment),
+            directory: exec::working_dir(&container),
+        };
+        match self.shared.launcher.find(&container, call).await.map_err(exec::start_failed) {
+            Ok((program, arguments)) => self.shared.start(&container, &program, arguments),
             Err(error) if container.state() == ContainerState::Created => {
                 self.shared.fail_start(&container, &error);
                 Err(error)

@@ -300,14 +300,14 @@ impl Shared {
 
     /// Everything between Created and the guest's first instruction. Synchronous:
     /// it happens as a whole.
-    pub fn start(&self, container: &Arc<Container>, program: &Program) -> Result<(), Error> {
+    pub fn start(&self, container: &Arc<Container>, program: &Program, arguments: Vec<String>) -> Result<(), Error> {
         let port = container
             .sandbox
             .port()
             .ok_or_else(|| Error::FailedPrecondition(format!("sandbox {} is not ready", container.sandbox.id.0)))?;
         let port = port.member(); // so that stopping this container spares its siblings' listeners
         container.claim_start(self.now())?;
-        let ready = match self.ready_guest(container, program, port.clone()) {
+        let ready = match self.ready_guest(container, program, arguments, port.clone()) {
             Ok(ready) => ready,
             Err(error) => {
                 self.fail_start(container, &error);
@@ -332,7 +332,13 @@ impl Shared {
     }
 
     /// Opens what the guest needs and makes it.
-    fn ready_guest(&self, container: &Arc<Container>, program: &Program, port: PodPort) -> Result<Ready, Error> {
+    fn ready_guest(
+        &self,
+        container: &Arc<Container>,
+        program: &Program,
+        arguments: Vec<String>,
+        port: PodPort,
+    ) -> Result<Ready, Error> {
         let (clock, writer, log) = (self.journal.clock.clone(), self.log_writer.clone(), container.log().clone());
         let output = ContainerOutput::open(&container.log_path, clock, writer, log);
         let output =
@@ -341,7 +347,6 @@ impl Shared {
         let (resize, size) = watch::channel(TerminalSize::default());
         let stdin = container.config.stdin.then(|| sender.clone());
         let sink = Sink::Container(output.clone());
-        let arguments = exec::container_args(container);
         let init = container.processes.register(NewProcess {
             parent: 0,
             command: arguments.clone(),

@@ -2,13 +2,14 @@
 //!
 //! A wasm image is one program; what a shell's user expects beside it comes from
 //! the toolbox, a component that does as `argv[0]` says. The composition root
-//! brings it; without one, an image has its own program only.
+//! brings it; without one, an image has its own program only. `processes/lookup.rs`
+//! asks here, and knows files besides.
 
 use std::path::Path;
 use wk_images::ImageRecord;
 
 /// Where a program of the toolbox can also be named by path.
-const DIRECTORIES: [&str; 5] = ["/bin", "/usr/bin", "/sbin", "/usr/sbin", "/usr/local/bin"];
+const DIRECTORIES: [&str; 6] = ["/bin", "/usr/bin", "/sbin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
 
 /// Programs for every container.
 #[derive(Clone, Copy)]
@@ -31,24 +32,17 @@ pub(crate) enum Origin {
     Toolbox,
 }
 
-/// Where the program that `name` means is.
-///
-/// # Errors
-/// Why there is none, in the words of runc.
-pub(crate) fn locate(image: &ImageRecord, toolbox: Option<&Toolbox>, name: &str) -> Result<Origin, String> {
-    if is_program_of(image, name) {
-        return Ok(Origin::Image);
+/// Where the program is that a path means, if it is one.
+pub(crate) fn locate(image: &ImageRecord, toolbox: Option<&Toolbox>, path: &str) -> Option<Origin> {
+    if is_program_of(image, path) {
+        return Some(Origin::Image);
     }
-    match toolbox {
-        Some(toolbox) if toolbox.has(name) => Ok(Origin::Toolbox),
-        _ if name.contains('/') => Err(format!("exec: {name:?}: stat {name}: no such file or directory")),
-        _ => Err(format!("exec: {name:?}: executable file not found in $PATH")),
-    }
+    toolbox.is_some_and(|toolbox| toolbox.has(path)).then_some(Origin::Toolbox)
 }
 
 /// Whether `name` means the image's one program: by any path, with or without
 /// the file's extension.
-fn is_program_of(image: &ImageRecord, name: &str) -> bool {
+pub(crate) fn is_program_of(image: &ImageRecord, name: &str) -> bool {
     Path::new(name).file_name().is_some_and(|file| {
         let file = file.to_string_lossy();
         file == image.program() || file.strip_suffix(".wasm") == Some(image.program())
@@ -56,14 +50,10 @@ fn is_program_of(image: &ImageRecord, name: &str) -> bool {
 }
 
 impl Toolbox {
-    /// Whether `name` means one of its programs.
-    fn has(&self, name: &str) -> bool {
-        let program = match name.rsplit_once('/') {
-            Some((directory, program)) if DIRECTORIES.contains(&directory) => program,
-            Some(_) => return false,
-            None => name,
-        };
-        self.programs.contains(&program)
+    /// Whether a path means one of its programs.
+    fn has(&self, path: &str) -> bool {
+        let parts = path.rsplit_once('/');
+        parts.is_some_and(|(directory, name)| DIRECTORIES.contains(&directory) && self.programs.contains(&name))
     }
 }
 
@@ -72,11 +62,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tools_have_bare_names_and_the_usual_directories() {
+    fn tools_are_in_the_usual_directories() {
         let toolbox = Toolbox { wasm: b"", code: b"", programs: &["ls", "sh"] };
-        assert!(["sh", "/bin/sh", "/usr/bin/ls", "/usr/local/bin/sh"].iter().all(|name| toolbox.has(name)));
+        assert!(["/bin/sh", "/usr/bin/ls", "/usr/local/bin/sh"].iter().all(|name| toolbox.has(name)));
         assert!(
-            !["", "/", "bash", "/opt/sh", "./sh", "bin/sh", "/bin/", "/bin/../bin/sh"]
+            !["", "/", "sh", "/bin/bash", "/opt/sh", "./sh", "bin/sh", "/bin/", "/bin/../bin/sh"]
                 .iter()
                 .any(|name| toolbox.has(name))
         );

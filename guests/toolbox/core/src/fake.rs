@@ -209,9 +209,7 @@ impl Host for Fake {
     }
 
     fn spawn(&self, command: &Command, streams: [&File; 3]) -> Result<Rc<dyn Child>, Errno> {
-        if !self.find(&command.arguments[0]) {
-            return Err(Errno::NoEntry);
-        }
+        let command = &self.resolve(command)?;
         let streams = streams.map(|stream| Arc::clone(&stream.as_any().downcast_ref::<FakeFile>().unwrap().0));
         let pid = self.next_pid.fetch_add(1, Ordering::Relaxed);
         let (host, command) = (Self { pid, ..self.clone() }, command.clone());
@@ -220,8 +218,19 @@ impl Host for Fake {
         Ok(Rc::new(FakeChild { pid, thread: Mutex::new(Some(thread)), code: Mutex::new(None) }))
     }
 
-    fn find(&self, program: &str) -> bool {
-        crate::names().any(|name| name == program)
+    fn find(&self, program: &str, search: &str, directory: &str) -> Option<String> {
+        let is_tool = |name: &str| crate::names().any(|known| known == name);
+        if !program.contains('/') {
+            let scripts = search.split(':').map(|directory| format!("{directory}/{program}"));
+            return if is_tool(program) {
+                Some(format!("/bin/{program}"))
+            } else {
+                scripts.into_iter().find(|path| self.path(path).exists())
+            };
+        }
+        let exists = self.path(&crate::context::absolute(directory, program)).exists();
+        (exists || program.strip_prefix("/usr").unwrap_or(program).strip_prefix("/bin/").is_some_and(is_tool))
+            .then(|| program.to_owned())
     }
 
     fn processes(&self) -> Vec<Process> {
@@ -312,6 +321,22 @@ impl Host for Fake {
 }
 
 impl Fake {
+    /// With the interpreter of a script.
+    fn resolve(&self, command: &Command) -> Result<Command, Errno> {
+        let found = self.find(&command.arguments[0], &command.search, &command.directory).ok_or(Errno::NoEntry)?;
+        let file = self.path(&crate::context::absolute(&command.directory, &found));
+        if !file.exists() {
+            return Ok(command.clone());
+        }
+        let content = fs::read(file)
+            .map_err(|error| if error.kind() == io::ErrorKind::IsADirectory { Errno::Access } else { Errno::Io })?;
+        let content = String::from_utf8_lossy(&content).into_owned();
+        let line = content.strip_prefix("#!").ok_or(Errno::NoExec)?.lines().next().unwrap_or_default();
+        let interpreter = line.split_whitespace().map(str::to_owned).chain([found]);
+        let arguments = interpreter.chain(command.arguments[1..].iter().cloned()).collect();
+        self.resolve(&Command { arguments, ..command.clone() })
+    }
+
     fn run(self, command: Command, streams: [Arc<Inner>; 3]) -> u8 {
         let [stdin, stdout, stderr] = streams.map(|inner| Rc::new(FakeFile(inner)) as File);
         let mut context = Context {
@@ -364,6 +389,7 @@ impl Container {
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
             directory: "/tmp".to_owned(),
+            search: crate::applets::DEFAULT_SEARCH.to_owned(),
             background: false,
         };
         let input = host.file_of(stdin.as_bytes().to_vec());

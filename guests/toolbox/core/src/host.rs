@@ -11,6 +11,8 @@ pub enum Errno {
     NoEntry,
     /// Not allowed to this process.
     Access,
+    /// Neither a program nor a script with `#!`.
+    NoExec,
     /// A directory where a file was meant.
     IsDirectory,
     /// A file where a directory was meant.
@@ -41,6 +43,7 @@ impl From<Errno> for io::Error {
         match errno {
             Errno::NoEntry => Kind::NotFound.into(),
             Errno::Access => Kind::PermissionDenied.into(),
+            Errno::NoExec => Self::other("Exec format error"),
             Errno::IsDirectory => Kind::IsADirectory.into(),
             Errno::NotDirectory => Kind::NotADirectory.into(),
             Errno::ReadOnly => Kind::ReadOnlyFilesystem.into(),
@@ -150,6 +153,8 @@ pub struct Command {
     pub environment: Vec<(String, String)>,
     /// An absolute path.
     pub directory: String,
+    /// Where a program without a slash in its name is looked for, as `PATH`.
+    pub search: String,
     /// The keys of the terminal signal neither it nor what it starts.
     pub background: bool,
 }
@@ -187,10 +192,11 @@ pub trait Host {
     /// Starts a process with stdin, stdout and stderr.
     ///
     /// # Errors
-    /// [`Errno::NoEntry`] without such a program, [`Errno::Again`] at a limit.
+    /// [`Errno::NoEntry`] without such a program, [`Errno::Access`] for a directory,
+    /// [`Errno::NoExec`] for a file without `#!`, [`Errno::Again`] at a limit.
     fn spawn(&self, command: &Command, streams: [&File; 3]) -> Result<Rc<dyn Child>, Errno>;
-    /// Whether `spawn` would find this program.
-    fn find(&self, program: &str) -> bool;
+    /// Where `spawn` would find this program, also when it is no script.
+    fn find(&self, program: &str, search: &str, directory: &str) -> Option<String>;
     /// The container's processes.
     fn processes(&self) -> Vec<Process>;
     /// This process's number.

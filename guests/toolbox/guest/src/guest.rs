@@ -111,6 +111,7 @@ fn errno(errno: processes::Errno) -> Errno {
     match errno {
         E::Noent => Errno::NoEntry,
         E::Acces => Errno::Access,
+        E::Noexec => Errno::NoExec,
         E::Isdir => Errno::IsDirectory,
         E::Notdir => Errno::NotDirectory,
         E::Rofs => Errno::ReadOnly,
@@ -153,6 +154,7 @@ impl Host for Guest {
             arguments: command.arguments.clone(),
             environment: command.environment.clone(),
             working_directory: command.directory.clone(),
+            search: command.search.clone(),
             background: command.background,
         };
         let host = |file: &File| file.as_any().downcast_ref::<HostFile>().map(|file| file.0.duplicate());
@@ -161,8 +163,8 @@ impl Host for Guest {
         Ok(Rc::new(HostChild(child)))
     }
 
-    fn find(&self, program: &str) -> bool {
-        processes::find(program)
+    fn find(&self, program: &str, search: &str, directory: &str) -> Option<String> {
+        processes::find(program, search, directory)
     }
 
     fn processes(&self) -> Vec<Process> {

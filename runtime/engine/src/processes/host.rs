@@ -5,7 +5,8 @@
 
 use super::{
     Process, ProcessEnd,
-    session::{Command, Session, Streams},
+    lookup::CannotExecute,
+    session::{Command, NotStarted, Session, Streams},
     signals::{Action, SIGNAL_MAX},
 };
 use crate::{
@@ -38,6 +39,7 @@ mod bindings {
             "wk:toolbox/processes.[method]child.wait-or-signal": async | trappable,
             "wk:toolbox/processes.open": async | trappable,
             "wk:toolbox/processes.spawn": async | trappable,
+            "wk:toolbox/processes.find": async | trappable,
         },
         with: {
             "wk:toolbox/processes.file": crate::files::OpenFile,
@@ -217,20 +219,24 @@ impl processes::Host for HostState {
             stdout: self.table.get(&stdout)?.clone(),
             stderr: self.table.get(&stderr)?.clone(),
         };
-        let processes::Command { arguments, environment, working_directory, background } = command;
+        let processes::Command { arguments, environment, working_directory, search, background } = command;
         let command = Command { arguments, environment, working_dir: working_directory, streams, background };
         let parent = self.own().process.pid;
-        match self.session()?.spawn(parent, command).await {
+        match self.session()?.spawn(parent, command, &search).await {
             Ok(process) => Ok(Ok(self.table.push(Child(process))?)),
-            Err(wk_cri::Error::NotFound(_)) => Ok(Err(Errno::Noent)),
-            Err(wk_cri::Error::ResourceExhausted(_)) => Ok(Err(Errno::Again)),
-            Err(_) => Ok(Err(Errno::Io)),
+            Err(error) => Ok(Err(match error {
+                NotStarted::CannotExecute(CannotExecute::Missing(_)) => Errno::Noent,
+                NotStarted::CannotExecute(CannotExecute::Denied(_)) => Errno::Acces,
+                NotStarted::CannotExecute(CannotExecute::Format(_)) => Errno::Noexec,
+                NotStarted::Runtime(wk_cri::Error::ResourceExhausted(_)) => Errno::Again,
+                NotStarted::Runtime(_) => Errno::Io,
+            })),
         }
     }
 
-    fn find(&mut self, program: String) -> Result<bool> {
+    async fn find(&mut self, program: String, search: String, directory: String) -> Result<Option<String>> {
         let session = self.session()?;
-        Ok(session.launcher.knows(&session.container.image, &program))
+        Ok(session.launcher.places(&session.container, &search, &directory).locate(&program).await)
     }
 
     fn list_processes(&mut self) -> Result<Vec<processes::Process>> {

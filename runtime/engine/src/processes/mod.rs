@@ -12,9 +12,10 @@
 //! until the program asks. A process that ended leaves the table at once; who
 //! started it holds how it ended.
 //!
-//! Reading order: `signals`, here, `session`, `host`.
+//! Reading order: `signals`, here, `lookup`, `session`, `host`.
 
 pub(crate) mod host;
+pub(crate) mod lookup;
 pub(crate) mod session;
 pub(crate) mod signals;
 

@@ -4,7 +4,10 @@
 //! [`Launcher`] makes guests of programs and knows no container; a [`Session`] is
 //! in one. Called by `exec.rs`, `state.rs` and `host.rs`.
 
-use super::{NewProcess, Process, ProcessTable, Registered, TooMany};
+use super::{
+    NewProcess, Process, ProcessTable, Registered, TooMany,
+    lookup::{CannotExecute, Places},
+};
 use crate::{
     container::Container,
     cpu::Metered,
@@ -15,12 +18,12 @@ use crate::{
     programs::Programs,
     run::{Guest, Program},
     terminal::Terminal,
-    toolbox::{self, Origin, Toolbox},
+    toolbox::{Origin, Toolbox},
 };
 use std::{convert::Infallible, sync::Arc};
 use tokio::runtime::Handle;
 use wk_cri::{Error, UnixNanos};
-use wk_images::{ImageRecord, ImageStore};
+use wk_images::ImageStore;
 use wk_network::PodPort;
 use wk_platform::{Clock, TaskGroup, tasks::OnError};
 
@@ -36,27 +39,50 @@ pub(crate) struct Launcher {
 }
 
 impl Launcher {
-    /// The program that a command means in a container of `image`.
+    /// The program that a command line means in a container, and what it is to be
+    /// called with.
     ///
     /// # Errors
-    /// [`Error::NotFound`] in the words of runc; [`Error::InvalidArgument`] when
-    /// the image cannot run.
-    pub async fn find(&self, image: &ImageRecord, name: &str) -> Result<Arc<Program>, Error> {
-        match (toolbox::locate(image, self.toolbox.as_ref(), name).map_err(Error::NotFound)?, self.toolbox) {
+    /// [`CannotExecute`] in the words of runc; the runtime's when it cannot load it.
+    pub async fn find(&self, container: &Container, call: Call<'_>) -> Result<(Arc<Program>, Vec<String>), NotStarted> {
+        let Call { arguments, search, directory } = call;
+        let found = self.places(container, search, directory).resolve(arguments).await?;
+        let program = match (found.origin, self.toolbox) {
             (Origin::Toolbox, Some(toolbox)) => self.programs.toolbox(&self.guests, toolbox).await,
-            _ => self.programs.get(&self.guests, &self.images, image).await,
-        }
+            _ => self.programs.get(&self.guests, &self.images, &container.image).await,
+        };
+        Ok((program?, found.arguments))
     }
 
-    /// Whether [`Launcher::find`] would find it.
-    pub fn knows(&self, image: &ImageRecord, name: &str) -> bool {
-        toolbox::locate(image, self.toolbox.as_ref(), name).is_ok()
+    /// Where [`Launcher::find`] looks.
+    pub fn places<'a>(&'a self, container: &'a Container, search: &'a str, directory: &'a str) -> Places<'a> {
+        let (image, preopens) = (&container.image, container.rootfs.preopens());
+        Places { image, toolbox: self.toolbox.as_ref(), preopens, search, directory }
     }
 
     /// The time of a process's start.
     pub fn now(&self) -> UnixNanos {
         UnixNanos(self.clock.unix_nanos())
     }
+}
+
+/// A command line, and where it is typed.
+pub(crate) struct Call<'a> {
+    pub arguments: Vec<String>,
+    /// `PATH`.
+    pub search: &'a str,
+    pub directory: &'a str,
+}
+
+/// Why a process was not started.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotStarted {
+    /// There is nothing to execute.
+    #[error(transparent)]
+    CannotExecute(#[from] CannotExecute),
+    /// The runtime's reason.
+    #[error(transparent)]
+    Runtime(#[from] Error),
 }
 
 /// The standard streams of a process.
@@ -130,14 +156,21 @@ impl Session {
             .map_err(|error| Error::InvalidArgument(format!("container {}: {error:#}", container.id.0)))
     }
 
-    /// Starts a process as a child of `parent`.
+    /// Starts a process as a child of `parent`; a program without a slash in its
+    /// name is looked for in `search`.
     ///
     /// # Errors
-    /// [`Error::NotFound`] without the program, [`Error::ResourceExhausted`] at
-    /// the limit of processes, and as [`Session::prepare`].
-    pub async fn spawn(self: &Arc<Self>, parent: u32, command: Command) -> Result<Arc<Process>, Error> {
-        let name = command.arguments.first().map_or("", String::as_str);
-        let program = self.launcher.find(&self.container.image, name).await?;
+    /// As [`Launcher::find`], [`Error::ResourceExhausted`] at the limit of
+    /// processes, and as [`Session::prepare`].
+    pub async fn spawn(
+        self: &Arc<Self>,
+        parent: u32,
+        mut command: Command,
+        search: &str,
+    ) -> Result<Arc<Process>, NotStarted> {
+        let call = Call { arguments: command.arguments, search, directory: &command.working_dir };
+        let (program, arguments) = self.launcher.find(&self.container, call).await?;
+        command.arguments = arguments;
         let registered = self.register(parent, &command)?;
         let process = registered.process.clone();
         let guest = self.prepare(&process, &program, command)?;

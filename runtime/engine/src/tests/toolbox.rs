@@ -2,7 +2,7 @@
 
 use super::*;
 use bytes::Bytes;
-use wk_cri::{ExecOptions, ExecSession, ExecSyncOutput, Output};
+use wk_cri::{ExecOptions, ExecSession, ExecSyncOutput, Mount, Output};
 
 pub(super) fn words(command: &[&str]) -> Vec<String> {
     command.iter().map(|word| (*word).to_owned()).collect()
@@ -41,6 +41,40 @@ async fn a_pipeline_and_files_of_the_container() {
     let script = "echo one > /tmp/f; echo two >> /tmp/f; cat /tmp/f | cat | cat; echo gone > /dev/null";
     let done = exec(&["sh", "-c", script]).await;
     assert_eq!((String::from_utf8_lossy(&done.stdout), done.exit_code), ("one\ntwo\n".into(), 0), "{:?}", done.stderr);
+}
+
+#[tokio::test]
+async fn a_script_runs_by_its_interpreter_from_beside_and_as_the_guest() {
+    let node = Node::start();
+    let scripts = node.directory.path().join("scripts");
+    std::fs::create_dir(&scripts).unwrap();
+    std::fs::write(scripts.join("hello"), "#!/usr/bin/env sh\necho \"hello $0 $1\"; exit 5\n").unwrap();
+    std::fs::write(scripts.join("text"), "echo text\n").unwrap();
+    let mount = Mount { host_path: scripts, container_path: "/scripts".to_owned(), readonly: true };
+    let config = |command: &[&str]| ContainerConfig {
+        command: words(command),
+        mounts: vec![mount.clone()],
+        ..container("sleep", &[])
+    };
+    let (exit, log) = node.run_to_exit(config(&["/scripts/hello", "guest"])).await;
+    assert!(exit.is(5, "Error") && log == "hello /scripts/hello guest\n", "{exit:?} {log}");
+
+    let made = node.run(ContainerConfig { args: Vec::new(), ..config(&["sleep"]) }).await;
+    let exec = |command: &'static [&'static str]| node.runtime.exec_sync(&made, words(command), PATIENCE);
+    let done = exec(&["/scripts/hello", "beside"]).await.unwrap();
+    assert_eq!((done.stdout, done.exit_code), (Bytes::from_static(b"hello /scripts/hello beside\n"), 5));
+    let done =
+        exec(&["sh", "-c", "cd /scripts; ./text; PATH=/scripts:$PATH; hello path; ps -o args | grep -c hell[o]"]);
+    let done = done.await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "text\nhello /scripts/hello path\n0\n", "{done:?}");
+    for (name, why) in [
+        ("/scripts/text", "exec /scripts/text: exec format error"),
+        ("/scripts", "exec: \"/scripts\": permission denied"),
+        ("/scripts/nosuch", "exec: \"/scripts/nosuch\": stat /scripts/nosuch: no such file or directory"),
+    ] {
+        let refused = node.runtime.exec_sync(&made, words(&[name]), PATIENCE).await.unwrap_err();
+        assert!(refused.to_string().contains(why), "{refused}");
+    }
 }
 
 #[tokio::test]

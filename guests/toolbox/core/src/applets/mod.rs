@@ -29,7 +29,7 @@ mod text;
 mod wget;
 
 pub(crate) use basics::{Octal, unescape};
-pub(crate) use processes::{signal, signal_name};
+pub(crate) use processes::{DEFAULT_SEARCH, signal, signal_name};
 
 use crate::{
     Context,

@@ -8,6 +8,9 @@ use crate::{
 };
 use std::{io::Write, rc::Rc, time::Duration};
 
+/// `PATH` when it is not set.
+pub const DEFAULT_SEARCH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 pub fn env(context: &mut Context) -> Outcome {
     let spec = [("ignore-environment", 'i'), ("unset", 'u'), ("null", '0')];
     let flags = Flags::parse(context.operands(), "+iu:0", &spec)?;
@@ -60,6 +63,7 @@ pub fn spawn_with(
         arguments: arguments.to_vec(),
         environment: context.environment.clone(),
         directory: context.directory.clone(),
+        search: context.variable("PATH").unwrap_or(DEFAULT_SEARCH).to_owned(),
         background: false,
     };
     match context.host.spawn(&command, streams.each_ref()) {
@@ -68,6 +72,12 @@ pub fn spawn_with(
             let program = arguments.first().map_or("", String::as_str);
             context.complain(format_args!("can't execute '{program}': No such file or directory"));
             Ok(None)
+        }
+        // As execvp(3): the shell's, if it is text.
+        Err(Errno::NoExec) if arguments.first().is_some_and(|first| first != "sh") => {
+            let path = context.host.find(&command.arguments[0], &command.search, &command.directory);
+            let shell = ["/bin/sh".to_owned(), path.unwrap_or_default()];
+            spawn_with(context, &[&shell, &arguments[1..]].concat(), streams)
         }
         Err(errno) => Err(errno.into()),
     }

@@ -122,14 +122,11 @@ pub fn hostname(context: &mut Context) -> Outcome {
 
 pub fn which(context: &mut Context) -> Outcome {
     let flags = Flags::parse(context.operands(), "a", &[])?;
+    let search = context.variable("PATH").unwrap_or(super::DEFAULT_SEARCH).to_owned();
     let mut code = 0;
     for name in &flags.operands {
-        let path = context.variable("PATH").unwrap_or("/usr/local/bin:/usr/bin:/bin").to_owned();
-        let file =
-            path.split(':').map(|directory| format!("{directory}/{name}")).find(|path| context.path(path).is_file());
-        match file {
-            Some(file) => writeln!(context.stdout, "{file}")?,
-            None if context.host.find(name) => writeln!(context.stdout, "/bin/{name}")?,
+        match context.host.find(name, &search, &context.directory) {
+            Some(path) => writeln!(context.stdout, "{path}")?,
             None => code = 1,
         }
     }

@@ -133,12 +133,7 @@ fn describe(shell: &Shell, name: &str, short: bool) -> Option<String> {
     } else if find(name).is_some() {
         if short { name.to_owned() } else { format!("{name} is a shell builtin") }
     } else {
-        let resolved = shell.resolve(name)?;
-        let path = match resolved.as_slice() {
-            [_, script] => script.clone(),
-            _ if name.contains('/') => name.to_owned(),
-            _ => format!("/bin/{name}"),
-        };
+        let path = shell.find(name)?;
         if short { path } else { format!("{name} is {path}") }
     })
 }

@@ -164,7 +164,7 @@ impl Shell {
             locals: Vec::new(),
             getopts_at: 0,
         };
-        shell.set_default("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", false);
+        shell.set_default("PATH", crate::applets::DEFAULT_SEARCH, false);
         shell.set_default("IFS", " \t\n", false);
         shell.set_default("PS1", "\\w # ", false);
         shell.set_default("PS2", "> ", false);

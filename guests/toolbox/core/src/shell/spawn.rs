@@ -8,15 +8,15 @@
 use super::{Flow, Shell, Variable, builtins, expand::Capture, run::quote, syntax::*};
 use crate::{
     context::reason,
-    host::{Child, Command as HostCommand, Errno, File},
+    host::{Access, Child, Command as HostCommand, Errno, File},
 };
-use std::{fs, io, rc::Rc};
+use std::{io, rc::Rc};
 
 /// The variable that a new shell takes its state from, and removes.
 pub const STATE: &str = "WK_SHELL_STATE";
 
-/// Where programs of the toolbox are thought to be.
-const PROGRAM_DIRECTORIES: [&str; 6] = ["/bin", "/usr/bin", "/sbin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
+/// Bytes of a file that say whether it is text.
+const HEAD_BYTES: u32 = 256;
 
 impl Shell {
     /// Starts a program and waits for it.
@@ -37,52 +37,73 @@ impl Shell {
         end.code()
     }
 
-    /// What `spawn` is to be asked for, from what was typed: itself, the name
-    /// behind a path, a script's interpreter.
-    pub(super) fn resolve(&self, name: &str) -> Option<Vec<String>> {
-        if self.host.find(name) {
-            return Some(vec![name.to_owned()]);
-        }
-        let script = |path: &str| -> Option<Vec<String>> {
-            let is_file = fs::metadata(self.path(path)).is_ok_and(|metadata| metadata.is_file());
-            is_file.then(|| vec!["sh".to_owned(), path.to_owned()])
-        };
-        if let Some((directory, program)) = name.rsplit_once('/') {
-            if let Some(script) = script(name) {
-                return Some(script);
-            }
-            let known = PROGRAM_DIRECTORIES.contains(&directory) && self.host.find(program);
-            return known.then(|| vec![program.to_owned()]);
-        }
-        let path = self.get("PATH").unwrap_or_default();
-        path.split(':').find_map(|directory| script(&format!("{directory}/{name}")))
+    /// `PATH`.
+    fn search(&self) -> String {
+        self.get("PATH").unwrap_or_default()
+    }
+
+    /// Where a program is.
+    pub(super) fn find(&self, name: &str) -> Option<String> {
+        self.host.find(name, &self.search(), &self.directory)
     }
 
     /// Starts a program; `status` says why it did not start.
     pub(super) fn spawn_program(&mut self, fields: &[String]) -> Result<Rc<dyn Child>, ()> {
-        let Some(mut arguments) = self.resolve(&fields[0]) else {
-            let slash = fields[0].contains('/');
-            let directory = slash && self.path(&fields[0]).is_dir();
-            let why = if directory { "Permission denied" } else { "not found" };
-            self.complain(&format!("{}: {why}", fields[0]));
-            self.status = if directory { 126 } else { 127 };
-            return Err(());
-        };
-        arguments.extend_from_slice(&fields[1..]);
         let environment = self.environment();
-        self.spawn(arguments, environment)
+        let errno = match self.try_spawn(fields.to_vec(), environment.clone()) {
+            Ok(child) => return Ok(child),
+            Err(errno) => errno,
+        };
+        let script = if errno == Errno::NoExec { self.script(&fields[0]) } else { None };
+        match script {
+            Some(path) => {
+                let arguments = ["sh".to_owned(), path].into_iter().chain(fields[1..].iter().cloned()).collect();
+                self.spawn(arguments, environment)
+            }
+            None => Err(self.not_started(&fields[0], errno)),
+        }
+    }
+
+    /// The path of a file without `#!`, if it is text: the shell runs it (POSIX 2.9.1.6).
+    fn script(&self, name: &str) -> Option<String> {
+        let path = self.find(name)?;
+        let head = self.host.open(&self.absolute(&path), Access::Read).ok()?.read(HEAD_BYTES).ok()?;
+        (!head.contains(&0)).then_some(path)
+    }
+
+    fn not_started(&mut self, name: &str, errno: Errno) {
+        let why = match errno {
+            Errno::NoEntry => "not found".to_owned(),
+            Errno::Again => "can't fork: Resource temporarily unavailable".to_owned(),
+            other => reason(&io::Error::from(other)),
+        };
+        self.complain(&format!("{name}: {why}"));
+        self.status = match errno {
+            Errno::NoEntry => 127,
+            Errno::Again => 2,
+            _ => 126,
+        };
     }
 
     /// Starts a shell that has this one's state.
     fn spawn_shell(&mut self, text: &str) -> Result<Rc<dyn Child>, ()> {
         let mut environment = self.environment();
         environment.push((STATE.to_owned(), self.state()));
-        let mut arguments = vec!["sh".to_owned(), "-c".to_owned(), text.to_owned(), self.name.clone()];
+        let mut arguments = vec!["/bin/sh".to_owned(), "-c".to_owned(), text.to_owned(), self.name.clone()];
         arguments.extend_from_slice(&self.positional);
         self.spawn(arguments, environment)
     }
 
     fn spawn(&mut self, arguments: Vec<String>, environment: Vec<(String, String)>) -> Result<Rc<dyn Child>, ()> {
+        let name = arguments[0].clone();
+        self.try_spawn(arguments, environment).map_err(|errno| self.not_started(&name, errno))
+    }
+
+    fn try_spawn(
+        &mut self,
+        arguments: Vec<String>,
+        environment: Vec<(String, String)>,
+    ) -> Result<Rc<dyn Child>, Errno> {
         let null = || self.host.file_of(Vec::new());
         let mut streams: [File; 3] = [0, 1, 2].map(|fd| self.files.get(&fd).cloned().unwrap_or_else(null));
         // What this process collects comes through a pipe; one, so that the order stays.
@@ -96,25 +117,14 @@ impl Shell {
                     .for_each(|stream| *stream = Rc::clone(&pipe));
             }
         }
-        let command =
-            HostCommand { arguments, environment, directory: self.directory.clone(), background: self.is_background };
-        match self.host.spawn(&command, [&streams[0], &streams[1], &streams[2]]) {
-            Ok(child) => Ok(child),
-            Err(errno) => {
-                let why = match errno {
-                    Errno::NoEntry => "not found".to_owned(),
-                    Errno::Again => "can't fork: Resource temporarily unavailable".to_owned(),
-                    other => reason(&io::Error::from(other)),
-                };
-                self.complain(&format!("{}: {why}", command.arguments[0]));
-                self.status = match errno {
-                    Errno::NoEntry => 127,
-                    Errno::Again => 2,
-                    _ => 126,
-                };
-                Err(())
-            }
-        }
+        let command = HostCommand {
+            arguments,
+            environment,
+            directory: self.directory.clone(),
+            search: self.search(),
+            background: self.is_background,
+        };
+        self.host.spawn(&command, [&streams[0], &streams[1], &streams[2]])
     }
 
     /// Runs the stages of a pipeline at once: the code of the last.
@@ -233,7 +243,7 @@ impl Shell {
         if fields.is_empty() {
             return Ok(0);
         }
-        if self.resolve(&fields[0]).is_none() {
+        if self.find(&fields[0]).is_none() {
             self.complain(&format!("exec: {}: not found", fields[0]));
             return Err(Flow::Exit(127));
         }
