@@ -274,7 +274,11 @@ fn time(shell: &mut Shell, fields: &[String]) -> Ran {
         me.map_or(Duration::ZERO, |process| process.cpu)
     };
     let (began, used) = (shell.host.now(), cpu(shell));
-    let code = if rest.is_empty() { 0 } else { shell.run_named(rest)? };
+    let code = match rest.first().map(|name| special(name)) {
+        None => 0,
+        Some(Some(special)) => special(shell, rest)?,
+        Some(None) => shell.run_named(rest)?,
+    };
     let (real, user) = (shell.host.now().saturating_sub(began), cpu(shell).saturating_sub(used));
     let show = |duration: Duration| format!("{}m {:.2}s", duration.as_secs() / 60, duration.as_secs_f64() % 60.0);
     shell.tell(&format!("real\t{}\nuser\t{}\nsys\t0m 0.00s\n", show(real), show(user)));

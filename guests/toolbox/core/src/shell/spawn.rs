@@ -60,7 +60,10 @@ impl Shell {
                 let arguments = ["sh".to_owned(), path].into_iter().chain(fields[1..].iter().cloned()).collect();
                 self.spawn(arguments, environment)
             }
-            None => Err(self.not_started(&fields[0], errno)),
+            None => {
+                self.not_started(&fields[0], errno);
+                Err(())
+            }
         }
     }
 
