@@ -40,6 +40,7 @@ mod bindings {
             "wk:toolbox/processes.open": async | trappable,
             "wk:toolbox/processes.spawn": async | trappable,
             "wk:toolbox/processes.find": async | trappable,
+            "wk:toolbox/processes.kill": async | trappable,
         },
         with: {
             "wk:toolbox/processes.file": crate::files::OpenFile,
@@ -112,9 +113,9 @@ impl processes::HostFile for HostState {
             }
         };
         tokio::select! {
-            biased; // what is there is read
-            () = readable.readable() => self.read(file, length).await,
+            biased; // what was typed after ^C is not for who was interrupted
             () = process.interrupted() => Ok(Err(Errno::Intr)),
+            () = readable.readable() => self.read(file, length).await,
             () = over => Ok(Err(Errno::Again)),
         }
     }
@@ -248,7 +249,7 @@ impl processes::Host for HostState {
         Ok(self.own().process.pid)
     }
 
-    fn kill(&mut self, pid: u32, signal: u8) -> Answer<()> {
+    async fn kill(&mut self, pid: u32, signal: u8) -> Answer<()> {
         let Some(process) = self.session()?.processes().get(pid) else { return Ok(Err(Errno::Srch)) };
         if signal > SIGNAL_MAX {
             return Ok(Err(Errno::Inval));
@@ -256,6 +257,10 @@ impl processes::Host for HostState {
         // Signal 0 only asks whether there is such a process.
         if signal != 0 {
             process.signal(signal);
+        }
+        // Who ends itself does not get to its next instruction.
+        if self.own().process.is_ending() {
+            std::future::pending::<()>().await;
         }
         Ok(Ok(()))
     }

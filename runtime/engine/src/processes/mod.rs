@@ -189,6 +189,11 @@ impl Process {
         self.signals.borrow().catches(signal)
     }
 
+    /// Whether a signal is about to end it.
+    pub fn is_ending(&self) -> bool {
+        self.signals.borrow().fatal().is_some()
+    }
+
     /// See [`Signals::take_caught`].
     pub fn take_caught(&self) -> u64 {
         // A shell asks after each command: mostly there is nothing.

@@ -107,6 +107,16 @@ async fn an_interrupt_ends_a_script() {
 }
 
 #[tokio::test]
+async fn a_shell_that_kills_itself_goes_no_further() {
+    let node = Node::start();
+    let made = node.run(container("sleep", &[])).await;
+    for (script, code) in [("kill -9 $$; echo never", 137), ("kill $$; echo never", 143), ("kill -0 $$; exit 3", 3)] {
+        let done = node.runtime.exec_sync(&made, words(&["sh", "-c", script]), PATIENCE).await.unwrap();
+        assert_eq!((done.exit_code, done.stdout.as_ref()), (code, &b""[..]), "{script}");
+    }
+}
+
+#[tokio::test]
 async fn the_keys_of_a_terminal_spare_the_background() {
     let mut screen = Screen::start(&Node::start(), &["sh"]).await;
     screen.until_shown("# ").await;
