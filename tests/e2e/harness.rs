@@ -74,6 +74,11 @@ impl Server {
         self.disk.as_ref().unwrap()
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// A server with this guest loaded as `tag`.
     pub fn with_image(guest: &Path, tag: &str) -> Self {
         let server = Self::start();

@@ -26,4 +26,5 @@ mod reach;
 mod restart;
 mod rollout;
 mod skew;
+mod streams;
 mod verbs;
