@@ -1,6 +1,6 @@
 //! A pod that should run: what is missing for it.
 
-use super::{Action, Input, Need, Plan, ending, is_initialized, is_over, is_redefined, need};
+use super::{Action, Input, Key, Need, Plan, ending, is_initialized, is_over, is_redefined, need};
 use crate::{
     disk::{self, Limits},
     memory::{self, ImageMemory, Step, is_started},
@@ -37,6 +37,8 @@ pub(super) fn plan(input: &Input, plan: &mut Plan) {
             Need::Wait(until) => plan.wake(until),
             Need::Remove(id) => plan.act(Action::RemoveContainer(id)),
             Need::Hold | Need::Ended { .. } => {}
+            // It has its image, and needs no other one.
+            Need::Start if input.in_flight.contains(&Key::Start(container.name.clone())) => {}
             Need::Start => {
                 let image = image(input, plan, container);
                 if let (true, true, Some(sandbox)) = (image, volumes, &sandbox) {

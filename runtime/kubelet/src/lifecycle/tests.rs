@@ -172,6 +172,15 @@ fn a_container_starts_when_all_three_are_there() {
 }
 
 #[test]
+fn a_slow_start_does_not_ask_for_its_image_again() {
+    let mut case = Case::ready(one());
+    assert_eq!(case.acts(), ["start main 0 in s0"]);
+    case.memory.container_mut("main").image = ImageMemory::Wanted; // the start has taken it
+    case.in_flight.insert(Key::Start("main".to_owned()));
+    assert_eq!(case.acts(), [""; 0]);
+}
+
+#[test]
 fn a_running_pod_needs_nothing() {
     let mut case = Case::ready(one());
     case.running("main", 0);
