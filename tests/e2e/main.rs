@@ -21,6 +21,7 @@ mod life;
 mod nodes;
 mod objects;
 mod output;
+mod pair;
 mod pods;
 mod reach;
 mod restart;

@@ -1,59 +1,10 @@
 //! The commands of a first course: `wk` and kubectl say and do the same.
 
-use crate::harness::{HELLO, Server, Tool, text};
-use std::{
-    io::Write,
-    process::{Output, Stdio},
+use crate::{
+    harness::{HELLO, Tool, text},
+    pair::{API_ONLY, NAMESPACES, Pair},
 };
-
-/// Both command lines, each in a namespace of its own, so that both start from
-/// the same state.
-struct Pair {
-    server: Server,
-}
-
-const NAMESPACES: [(Tool, &str); 2] = [(Tool::Kubectl, "theirs"), (Tool::Wk, "ours")];
-
-impl Pair {
-    fn start(args: &[&str]) -> Self {
-        let server = Server::start_with(args);
-        for (tool, namespace) in NAMESPACES {
-            server.ok(tool, &["create", "namespace", namespace]);
-        }
-        Self { server }
-    }
-
-    fn run(&self, tool: Tool, words: &[&str]) -> Output {
-        let (_, namespace) = NAMESPACES.into_iter().find(|(one, _)| *one == tool).unwrap();
-        self.server.run(tool, &[&["-n", namespace], words].concat())
-    }
-
-    /// Runs the same words with both; what they print and how they end must agree.
-    fn same(&self, words: &[&str]) -> Output {
-        let [theirs, ours] = NAMESPACES.map(|(tool, _)| self.run(tool, words));
-        let told = |output: &Output| {
-            let plain = |bytes: &[u8]| text(bytes).replace("theirs", "NS").replace("ours", "NS");
-            (output.status.code(), plain(&output.stdout), plain(&output.stderr))
-        };
-        assert_eq!(told(&ours), told(&theirs), "{words:?}");
-        ours
-    }
-
-    /// The same, split at spaces.
-    fn all_same(&self, lines: &[&str]) {
-        for line in lines {
-            self.same(&line.split(' ').collect::<Vec<_>>());
-        }
-    }
-
-    fn ours(&self, line: &str) -> String {
-        let output = self.run(Tool::Wk, &line.split(' ').collect::<Vec<_>>());
-        assert!(output.status.success(), "{line}: {}", text(&output.stderr));
-        text(&output.stdout)
-    }
-}
-
-const API_ONLY: &[&str] = &["--roles", "apiserver,controllers"];
+use std::{io::Write, process::Stdio};
 
 #[test]
 fn labels_annotations_and_patches() {
