@@ -4,18 +4,28 @@
 mod lifecycle;
 pub use lifecycle::*;
 mod access;
+mod api;
+mod apply;
 mod booleans;
 mod change;
+mod choice;
 mod create;
+mod global;
+mod help;
 mod nodes;
 mod objects;
 mod pods;
 mod rollout;
 
 pub use access::*;
+pub use api::*;
+pub use apply::*;
 pub use booleans::without_booleans;
 pub use change::*;
+pub use choice::*;
 pub use create::*;
+pub use global::Global;
+pub use help::{command, command_word};
 pub use nodes::*;
 pub use objects::*;
 pub use pods::*;
@@ -34,35 +44,6 @@ pub struct Args {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-}
-
-/// Flags of every client command.
-#[derive(Clone, Debug, Default, ClapArgs)]
-pub struct Global {
-    /// Path of the kubeconfig file [default: $KUBECONFIG, ~/.kube/config, then the local server's]
-    #[arg(long, global = true, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
-    /// Name of the kubeconfig context to use
-    #[arg(long, global = true, value_name = "NAME")]
-    pub context: Option<String>,
-    /// Namespace of the request [default: the context's, else "default"]
-    #[arg(short, long, global = true, value_name = "NAME")]
-    pub namespace: Option<String>,
-    /// Directory of the local server's data, where its kubeconfig is found
-    #[arg(long, global = true, value_name = "DIR", env = "WK_DATA_DIR")]
-    pub data_dir: Option<PathBuf>,
-    /// URL of the API, in place of the kubeconfig's
-    #[arg(short = 's', long = "server", global = true, value_name = "URL")]
-    pub api: Option<String>,
-    /// Bearer token to show, in place of the kubeconfig's credentials
-    #[arg(long, global = true)]
-    pub token: Option<String>,
-    /// User to act as
-    #[arg(long = "as", global = true, value_name = "USER")]
-    pub act_as: Option<String>,
-    /// Group to act as; may be repeated
-    #[arg(long = "as-group", global = true, value_name = "GROUP")]
-    pub act_as_group: Vec<String>,
 }
 
 /// The commands.
@@ -103,6 +84,14 @@ pub enum Command {
     Completion {
         /// bash, elvish, fish, powershell or zsh
         shell: clap_complete::Shell,
+    },
+    /// Show the options of every command
+    Options,
+    /// Refused: kustomizations are not built in
+    #[command(hide = true)]
+    Kustomize {
+        /// Directories
+        directories: Vec<String>,
     },
     /// What is done with a cluster's API
     #[command(flatten)]

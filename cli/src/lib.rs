@@ -25,14 +25,19 @@ pub mod output;
 pub mod resources;
 pub mod rest;
 
-use clap::{CommandFactory, Parser};
+use clap::FromArgMatches;
 use std::{io::Write, process::ExitCode};
 
 /// Parses the command line, runs the command and turns its end into an exit
 /// code: 0 done, 1 failed, 2 wrong usage (clap's own exit).
 pub fn main() -> ExitCode {
-    let words = args::without_booleans(&args::Args::command(), std::env::args_os());
-    let args = args::Args::parse_from(words);
+    let command = args::command();
+    let words = args::without_booleans(&command, std::env::args_os());
+    let matches = command.get_matches_from(words);
+    let args = match args::Args::from_arg_matches(&matches) {
+        Ok(args) => args,
+        Err(error) => error.exit(),
+    };
     start_telemetry(&args);
     // Two TLS providers in one process panic at the first handshake; this one is ours.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

@@ -9,6 +9,7 @@ use std::{
     io::Read,
     path::{Path, PathBuf},
 };
+use wk_apiserver::selector::Labels;
 
 /// A manifest larger than this is refused: the API takes no object over 3 MiB.
 const SOURCE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -50,16 +51,48 @@ impl Manifest {
 /// A missing or unreadable source, invalid YAML (with file, line and column),
 /// an object without `apiVersion`, `kind` or name.
 pub async fn read(files: &Files) -> Result<Vec<Manifest>> {
+    read_selected(files, None).await
+}
+
+/// The same, of those that have the labels.
+///
+/// # Errors
+/// As [`read`]; also a selector that is none.
+pub async fn read_selected(files: &Files, selector: Option<&str>) -> Result<Vec<Manifest>> {
+    if let Some(directory) = &files.kustomize {
+        bail!("kustomizations are not built in: run `kustomize build {directory} | wk apply -f -`");
+    }
+    let labels = Labels::parse(selector.unwrap_or_default()).map_err(|error| anyhow::anyhow!(error))?;
     let mut manifests = Vec::new();
     for name in &files.filename {
         for (source, text) in sources(name, files.recursive).await? {
             manifests.extend(parse(&source, &text)?);
         }
     }
+    manifests.retain(|manifest| {
+        let own = manifest.object["metadata"]["labels"].as_object().cloned().unwrap_or_default();
+        labels.matches(&own)
+    });
     if manifests.is_empty() {
-        bail!("no objects passed to {}", std::env::args().nth(1).unwrap_or_default());
+        bail!("no objects passed to {}", crate::args::command_word());
     }
     Ok(manifests)
+}
+
+/// The bytes of the only file, for who sends them as they are.
+///
+/// # Errors
+/// No file or several; one that cannot be read.
+pub fn raw(files: &Files) -> Result<Vec<u8>> {
+    let [name] = files.filename.as_slice() else { bail!("--raw needs one -f") };
+    let mut bytes = Vec::new();
+    if name == "-" {
+        std::io::stdin().take(SOURCE_BYTES_MAX).read_to_end(&mut bytes).context("read standard input")?;
+    } else {
+        let file = std::fs::File::open(name).with_context(|| format!("open {name}"))?;
+        file.take(SOURCE_BYTES_MAX).read_to_end(&mut bytes).with_context(|| format!("read {name}"))?;
+    }
+    Ok(bytes)
 }
 
 async fn sources(name: &str, recursive: bool) -> Result<Vec<(String, String)>> {

@@ -115,9 +115,18 @@ impl Discovery {
             rest.send(Method::GET, "/api", DISCOVERY, None),
             rest.send(Method::GET, "/apis", DISCOVERY, None)
         )?;
-        let mut resources = parse(&core.body);
-        resources.extend(parse(&groups.body));
-        Ok(Self { resources })
+        Ok(Self::parse(&[core.body, groups.body]))
+    }
+
+    /// Reads `APIGroupDiscoveryList`s.
+    pub fn parse(lists: &[Value]) -> Self {
+        Self { resources: lists.iter().flat_map(parse).collect() }
+    }
+
+    /// Every resource that goes by this name, in whatever group.
+    pub fn called(&self, name: &str) -> impl Iterator<Item = &ResourceType> {
+        let lower = name.to_lowercase();
+        self.resources.iter().filter(move |resource| resource.is_called(&lower))
     }
 
     /// What `word` means: a plural, singular, kind or short name, perhaps with
@@ -131,15 +140,15 @@ impl Discovery {
         if let Some(found) = exact.or_else(|| self.find_qualified(&lower)) {
             return Ok(found);
         }
-        bail!("the server doesn't have a resource type {word:?}")
+        let name = word.split('.').next().unwrap_or(word);
+        bail!("the server doesn't have a resource type {name:?}")
     }
 
     fn find_qualified(&self, word: &str) -> Option<&ResourceType> {
         let (name, rest) = word.split_once('.')?;
         self.resources.iter().find(|resource| {
             resource.is_called(name)
-                && (rest == resource.group
-                    || rest == format!("{}.{}", resource.version, resource.group).trim_end_matches('.'))
+                && (rest == resource.group || rest == format!("{}.{}", resource.version, resource.group))
         })
     }
 
@@ -197,7 +206,7 @@ fn parse_resource(group: &str, version: &Value, resource: &Value) -> ResourceTyp
 }
 
 /// What a command line names: types and, perhaps, names.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The type.
     pub resource: ResourceType,
@@ -260,7 +269,7 @@ mod tests {
             {"metadata": {"name": ""}, "versions": [{"version": "v1", "resources": [resource("pods", "pod", "Pod", "po")]}]},
             {"metadata": {"name": "apps"}, "versions": [{"version": "v1", "resources": [resource("deployments", "deployment", "Deployment", "deploy")]}]},
         ]});
-        Discovery { resources: parse(&list) }
+        Discovery::parse(&[list])
     }
 
     #[test]

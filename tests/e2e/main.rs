@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may stop at the first surprise")]
 
 mod access;
+mod applying;
 mod bad_input;
 mod cleanup;
 mod config;
@@ -13,6 +14,8 @@ mod damage;
 mod debug;
 mod disk;
 mod files;
+mod formats;
+mod globals;
 mod harness;
 mod healing;
 mod inside;

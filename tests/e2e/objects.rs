@@ -64,7 +64,7 @@ fn apply_takes_a_url() {
             stream.write_all(format!("{head}{CONFIG}").as_bytes()).unwrap();
         }
     });
-    for (tool, verb) in [(Tool::Wk, "created"), (Tool::Kubectl, "configured")] {
+    for (tool, verb) in [(Tool::Wk, "created"), (Tool::Kubectl, "unchanged")] {
         assert_eq!(server.ok(tool, &["apply", "-f", &url]), format!("configmap/settings {verb}\n"));
     }
 }

@@ -37,7 +37,10 @@ pub struct CanI {
 /// `wk auth whoami`
 #[derive(Debug, ClapArgs)]
 pub struct Whoami {
-    /// Output format: json, yaml
+    /// Output format: json, yaml, jsonpath=TEMPLATE, go-template=TEMPLATE
     #[arg(short, long)]
     pub output: Option<String>,
+    /// The template of -o jsonpath or -o go-template
+    #[arg(long)]
+    pub template: Option<String>,
 }

@@ -1,7 +1,7 @@
 //! What was typed for commands that change objects in place.
 #![allow(rustdoc::broken_intra_doc_links, reason = "clap prints these comments as they are")]
 
-use super::{Change, Choice, Files};
+use super::{Change, Choice, CreateSubjects, Files, Validate};
 use clap::{Args as ClapArgs, Subcommand};
 use std::path::PathBuf;
 
@@ -71,6 +71,9 @@ pub struct Patch {
     /// Change this subresource: status or scale
     #[arg(long, value_name = "NAME")]
     pub subresource: Option<String>,
+    /// Change the files' objects, and send nothing
+    #[arg(long)]
+    pub local: bool,
 }
 
 /// `wk edit`
@@ -88,6 +91,18 @@ pub struct Edit {
     /// Show who manages which field too
     #[arg(long)]
     pub show_managed_fields: bool,
+    /// Show the patch that is sent
+    #[arg(long)]
+    pub output_patch: bool,
+    /// Keep the object in the annotation that `wk apply` compares with
+    #[arg(long)]
+    pub save_config: bool,
+    /// Name under which the fields are managed
+    #[arg(long, default_value = "wk-edit", value_name = "NAME")]
+    pub field_manager: String,
+    /// How strictly
+    #[command(flatten)]
+    pub validate: Validate,
 }
 
 /// `wk diff`
@@ -103,8 +118,11 @@ pub struct Diff {
     #[arg(long, requires = "server_side")]
     pub force_conflicts: bool,
     /// Name under which the fields would be managed
-    #[arg(long, default_value = "wk")]
-    pub field_manager: String,
+    #[arg(long, value_name = "NAME")]
+    pub field_manager: Option<String>,
+    /// Only manifests with these labels
+    #[arg(short = 'l', long)]
+    pub selector: Option<String>,
     /// Compare who manages which field too
     #[arg(long)]
     pub show_managed_fields: bool,
@@ -122,7 +140,7 @@ pub struct Replace {
     /// Delete, then create
     #[arg(long)]
     pub force: bool,
-    /// Keep the manifest in the annotation that `kubectl apply` compares with
+    /// Keep the manifest in the annotation that `wk apply` compares with
     #[arg(long)]
     pub save_config: bool,
     /// With --force: seconds that a pod gets to end; -1 for its own
@@ -134,6 +152,12 @@ pub struct Replace {
     /// Replace this subresource: status or scale
     #[arg(long, value_name = "NAME")]
     pub subresource: Option<String>,
+    /// How strictly
+    #[command(flatten)]
+    pub validate: Validate,
+    /// PUT the file to this path of the server
+    #[arg(long, value_name = "PATH")]
+    pub raw: Option<String>,
 }
 
 /// `wk set`
@@ -150,6 +174,19 @@ pub enum Set {
     /// The service account of a workload
     #[command(alias = "sa")]
     Serviceaccount(SetThing),
+    /// The users, groups and service accounts of a RoleBinding or ClusterRoleBinding
+    Subject(SetSubject),
+}
+
+/// `wk set subject`
+#[derive(Debug, ClapArgs)]
+pub struct SetSubject {
+    /// Which
+    #[command(flatten)]
+    pub set: SetThing,
+    /// Who
+    #[command(flatten)]
+    pub subjects: CreateSubjects,
 }
 
 /// `wk set image`, `wk set selector`, `wk set serviceaccount`

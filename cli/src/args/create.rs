@@ -1,7 +1,7 @@
 //! What was typed after `create`.
 #![allow(rustdoc::broken_intra_doc_links, reason = "clap prints these comments as they are")]
 
-use super::{Change, Files};
+use super::{Change, Files, Validate};
 use clap::{Args as ClapArgs, Subcommand};
 use std::path::PathBuf;
 
@@ -18,9 +18,18 @@ pub struct Create {
     /// How
     #[command(flatten)]
     pub change: Change,
-    /// Keep the manifest in the annotation that `kubectl apply` compares with
+    /// Keep the manifest in the annotation that `wk apply` compares with
     #[arg(long)]
     pub save_config: bool,
+    /// Only manifests with these labels
+    #[arg(short = 'l', long)]
+    pub selector: Option<String>,
+    /// How strictly
+    #[command(flatten)]
+    pub validate: Validate,
+    /// POST the file to this path of the server
+    #[arg(long, value_name = "PATH")]
+    pub raw: Option<String>,
 }
 
 /// What to create.
@@ -68,6 +77,9 @@ pub enum CreateKind {
     /// An Ingress
     #[command(alias = "ing")]
     Ingress(CreateIngress),
+    /// A ResourceQuota
+    #[command(alias = "resourcequota")]
+    Quota(CreateQuota),
 }
 
 /// A name, and how.
@@ -100,7 +112,7 @@ pub struct CreateDeployment {
     pub command: Vec<String>,
 }
 
-/// `wk create configmap`, `wk create secret generic`
+/// `wk create configmap`
 #[derive(Debug, ClapArgs)]
 pub struct CreateData {
     /// Name, and how
@@ -115,16 +127,27 @@ pub struct CreateData {
     /// File of lines KEY=VALUE; may be repeated
     #[arg(long)]
     pub from_env_file: Vec<PathBuf>,
-    /// Type of a Secret
-    #[arg(long = "type", value_name = "TYPE")]
-    pub secret_type: Option<String>,
+    /// Put a hash of the content after the name
+    #[arg(long)]
+    pub append_hash: bool,
+}
+
+/// `wk create secret generic`
+#[derive(Debug, ClapArgs)]
+pub struct CreateGeneric {
+    /// Name and content
+    #[command(flatten)]
+    pub data: CreateData,
+    /// Type of the Secret
+    #[arg(long = "type", value_name = "TYPE", default_value = "")]
+    pub secret_type: String,
 }
 
 /// `wk create secret`
 #[derive(Debug, Subcommand)]
 pub enum CreateSecret {
     /// From literals and files
-    Generic(CreateData),
+    Generic(CreateGeneric),
     /// From a certificate and its key
     Tls {
         /// Name, and how
@@ -136,25 +159,38 @@ pub enum CreateSecret {
         /// File of the private key, PEM
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
+        /// Put a hash of the content after the name
+        #[arg(long)]
+        append_hash: bool,
     },
     /// For a registry of images
-    DockerRegistry {
-        /// Name, and how
-        #[command(flatten)]
-        named: CreateNamed,
-        /// Address of the registry
-        #[arg(long, default_value = "https://index.docker.io/v1/", value_name = "URL")]
-        docker_server: String,
-        /// User
-        #[arg(long, value_name = "NAME")]
-        docker_username: String,
-        /// Password
-        #[arg(long, value_name = "PASSWORD")]
-        docker_password: String,
-        /// Mail address
-        #[arg(long, default_value = "", value_name = "ADDRESS")]
-        docker_email: String,
-    },
+    DockerRegistry(CreateDockerRegistry),
+}
+
+/// `wk create secret docker-registry`
+#[derive(Debug, ClapArgs)]
+pub struct CreateDockerRegistry {
+    /// Name, and how
+    #[command(flatten)]
+    pub named: CreateNamed,
+    /// Address of the registry
+    #[arg(long, default_value = "https://index.docker.io/v1/", value_name = "URL")]
+    pub docker_server: String,
+    /// User
+    #[arg(long, value_name = "NAME", required_unless_present = "from_file")]
+    pub docker_username: Option<String>,
+    /// Password
+    #[arg(long, value_name = "PASSWORD", required_unless_present = "from_file")]
+    pub docker_password: Option<String>,
+    /// Mail address
+    #[arg(long, default_value = "", value_name = "ADDRESS")]
+    pub docker_email: String,
+    /// A configuration of docker in place of all that: [.dockerconfigjson=]FILE
+    #[arg(long)]
+    pub from_file: Vec<String>,
+    /// Put a hash of the content after the name
+    #[arg(long)]
+    pub append_hash: bool,
 }
 
 /// `wk create service`
@@ -277,6 +313,9 @@ pub struct CreateClusterRole {
     /// What is allowed
     #[command(flatten)]
     pub rules: CreateRules,
+    /// Take over the rules of ClusterRoles with these labels: KEY=VALUE,...
+    #[arg(long, value_name = "LABELS", conflicts_with_all = ["verb", "resource", "resource_name", "non_resource_url"])]
+    pub aggregation_rule: Option<String>,
     /// Paths that are no resources, such as /healthz
     #[arg(long = "non-resource-url", value_delimiter = ',', value_name = "PATH")]
     pub non_resource_url: Vec<String>,
@@ -338,6 +377,15 @@ pub struct CreateToken {
     /// How long it is valid [default: the server's choice]
     #[arg(long)]
     pub duration: Option<String>,
+    /// Kind of the object without which it is not valid: Pod, Secret or Node
+    #[arg(long, value_name = "KIND", requires = "bound_object_name")]
+    pub bound_object_kind: Option<String>,
+    /// Name of that object
+    #[arg(long, value_name = "NAME", requires = "bound_object_kind")]
+    pub bound_object_name: Option<String>,
+    /// UID of that object [default: that of the one that has the name]
+    #[arg(long, value_name = "UID", requires = "bound_object_kind")]
+    pub bound_object_uid: Option<String>,
     /// Output format: json, yaml
     #[arg(short, long)]
     pub output: Option<String>,
@@ -398,4 +446,18 @@ pub struct CreateIngress {
     /// KEY=VALUE; may be repeated
     #[arg(long)]
     pub annotation: Vec<String>,
+}
+
+/// `wk create quota`
+#[derive(Debug, ClapArgs)]
+pub struct CreateQuota {
+    /// Name, and how
+    #[command(flatten)]
+    pub named: CreateNamed,
+    /// RESOURCE=QUANTITY,...
+    #[arg(long, default_value = "")]
+    pub hard: String,
+    /// What counts: BestEffort, NotTerminating...
+    #[arg(long, value_delimiter = ',')]
+    pub scopes: Vec<String>,
 }

@@ -148,9 +148,12 @@ pub enum Config {
         /// Put the contents of certificate files in; implies --raw
         #[arg(long)]
         flatten: bool,
-        /// Output format: yaml, json, jsonpath=TEMPLATE
+        /// Output format: yaml, json, jsonpath=TEMPLATE, go-template=TEMPLATE
         #[arg(short, long)]
         output: Option<String>,
+        /// The template of -o jsonpath or -o go-template
+        #[arg(long)]
+        template: Option<String>,
     },
     /// Show the name of the current context
     CurrentContext,

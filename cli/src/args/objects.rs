@@ -66,7 +66,7 @@ pub enum ClientCommand {
     /// Show what happened
     Events(Events),
     /// Show where the cluster's parts answer
-    ClusterInfo,
+    ClusterInfo(ClusterInfo),
     /// Show which kinds the server knows
     ApiResources(ApiResources),
     /// Show which groups and versions the server knows
@@ -75,117 +75,35 @@ pub enum ClientCommand {
     Version(Version),
 }
 
-/// How a change is made and told.
-#[derive(Clone, Debug, Default, ClapArgs)]
-pub struct Change {
-    /// none, client (send nothing) or server (do everything but store it)
-    #[arg(
-        long,
-        value_enum,
-        default_value = "none",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "client"
-    )]
-    pub dry_run: DryRun,
-    /// Output format: name, json, yaml, jsonpath=TEMPLATE
-    #[arg(short, long)]
-    pub output: Option<String>,
-    /// Name under which the fields are managed [default: wk and the command]
-    #[arg(long, value_name = "NAME")]
-    pub field_manager: Option<String>,
-    /// Show who manages which field too
-    #[arg(long)]
-    pub show_managed_fields: bool,
-}
-
-/// Which objects.
-#[derive(Clone, Debug, Default, ClapArgs)]
-pub struct Choice {
-    /// TYPE, TYPE NAME..., or TYPE/NAME...
-    pub target: Vec<String>,
-    /// Manifests that name the objects
-    #[command(flatten)]
-    pub files: Files,
-    /// Only objects with these labels
-    #[arg(short = 'l', long)]
-    pub selector: Option<String>,
-    /// Only objects with these fields
-    #[arg(long)]
-    pub field_selector: Option<String>,
-    /// Every object of the type in the namespace
-    #[arg(long)]
-    pub all: bool,
-    /// In every namespace
-    #[arg(short = 'A', long)]
-    pub all_namespaces: bool,
-}
-
-/// Where manifests come from.
-#[derive(Clone, Debug, Default, ClapArgs)]
-pub struct Files {
-    /// File, directory, http(s) URL, or - for standard input; may be repeated
-    #[arg(short = 'f', long = "filename", value_name = "FILE")]
-    pub filename: Vec<String>,
-    /// Read directories with their subdirectories
-    #[arg(short = 'R', long)]
-    pub recursive: bool,
-}
-
-/// `--dry-run`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum DryRun {
-    /// Do it
-    #[default]
-    None,
-    /// Send nothing
-    Client,
-    /// Send it; the server does everything but store it
-    Server,
-}
-
-/// `wk apply`
-#[derive(Debug, ClapArgs)]
-pub struct Apply {
-    /// Manifests
-    #[command(flatten)]
-    pub files: Files,
-    /// Refuse to take over fields that others manage
-    #[arg(long)]
-    pub server_side: bool,
-    /// With --server-side: take them over all the same
-    #[arg(long, requires = "server_side")]
-    pub force_conflicts: bool,
-    /// Name under which the fields are managed
-    #[arg(long, default_value = "wk")]
-    pub field_manager: String,
-    /// none, client or server
-    #[arg(
-        long,
-        value_enum,
-        default_value = "none",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "client"
-    )]
-    pub dry_run: DryRun,
-    /// Output format: name, json, yaml
-    #[arg(short, long)]
-    pub output: Option<String>,
+impl ClientCommand {
+    /// Whether `--user` is the command's own flag and not that of all commands:
+    /// clap gives its value to both.
+    pub fn has_own_user(&self) -> bool {
+        match self {
+            Self::Create(create) => {
+                matches!(create.kind, Some(CreateKind::Rolebinding(_) | CreateKind::Clusterrolebinding(_)))
+            }
+            Self::Set(set) => matches!(set, Set::Subject(_)),
+            _ => false,
+        }
+    }
 }
 
 /// `wk get`
 #[derive(Debug, ClapArgs)]
 pub struct Get {
     /// TYPE, TYPE NAME..., or TYPE/NAME...
-    #[arg(required_unless_present = "filename")]
     pub target: Vec<String>,
     /// Manifests that name the objects
     #[command(flatten)]
     pub files: Files,
-    /// wide, json, yaml, name, jsonpath=TEMPLATE, custom-columns=SPEC
+    /// wide, json, yaml, name, jsonpath=TEMPLATE, go-template=TEMPLATE, custom-columns=SPEC; jsonpath-as-json=TEMPLATE;
+    /// jsonpath-file, go-template-file and custom-columns-file=FILE
     #[arg(short, long)]
     pub output: Option<String>,
+    /// The template of -o jsonpath or -o go-template
+    #[arg(long)]
+    pub template: Option<String>,
     /// Only objects with these labels
     #[arg(short = 'l', long)]
     pub selector: Option<String>,
@@ -228,17 +146,28 @@ pub struct Get {
     /// Succeed when a named object does not exist
     #[arg(long)]
     pub ignore_not_found: bool,
+    /// With --watch: say of each row whether it was added, modified or deleted
+    #[arg(long)]
+    pub output_watch_events: bool,
+    /// GET this path of the server
+    #[arg(long, value_name = "PATH")]
+    pub raw: Option<String>,
 }
 
 /// `wk describe`
 #[derive(Debug, ClapArgs)]
 pub struct Describe {
-    /// TYPE, TYPE NAME..., or TYPE/NAME...
-    #[arg(required = true)]
+    /// TYPE, TYPE NAME..., TYPE PREFIX, or TYPE/NAME...
     pub target: Vec<String>,
+    /// Manifests that name the objects
+    #[command(flatten)]
+    pub files: Files,
     /// Only objects with these labels
     #[arg(short = 'l', long)]
     pub selector: Option<String>,
+    /// Show what happened to them too
+    #[arg(long, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub show_events: bool,
     /// In every namespace
     #[arg(short = 'A', long)]
     pub all_namespaces: bool,
@@ -248,7 +177,6 @@ pub struct Describe {
 #[derive(Debug, ClapArgs)]
 pub struct Delete {
     /// TYPE NAME..., TYPE/NAME..., or TYPE with -l or --all
-    #[arg(required_unless_present = "filename")]
     pub target: Vec<String>,
     /// Manifests that name the objects
     #[command(flatten)]
@@ -271,6 +199,28 @@ pub struct Delete {
     /// Do not wait for the node: the object goes at once
     #[arg(long)]
     pub force: bool,
+    /// End as soon as possible: a grace period of 1
+    #[arg(long)]
+    pub now: bool,
+    /// Show what is to go, and ask
+    #[arg(short, long)]
+    pub interactive: bool,
+    /// none, client (send nothing) or server (do everything but delete it)
+    #[arg(
+        long,
+        value_enum,
+        default_value = "none",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "client"
+    )]
+    pub dry_run: DryRun,
+    /// Only objects with these fields
+    #[arg(long)]
+    pub field_selector: Option<String>,
+    /// DELETE this path of the server
+    #[arg(long, value_name = "PATH")]
+    pub raw: Option<String>,
     /// Return when the objects are gone
     #[arg(long, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub wait: bool,
@@ -289,7 +239,7 @@ pub struct Delete {
 #[derive(Debug, ClapArgs)]
 pub struct Wait {
     /// TYPE NAME..., TYPE/NAME..., or TYPE with -l or --all
-    #[arg(required_unless_present = "filename")]
+    #[arg(required_unless_present_any = ["filename", "kustomize"])]
     pub target: Vec<String>,
     /// Manifests that name the objects
     #[command(flatten)]
@@ -300,9 +250,21 @@ pub struct Wait {
     /// Only objects with these labels
     #[arg(short = 'l', long)]
     pub selector: Option<String>,
+    /// Only objects with these fields
+    #[arg(long)]
+    pub field_selector: Option<String>,
     /// Every object of the type in the namespace
     #[arg(long)]
     pub all: bool,
+    /// In every namespace
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// Output format: name, json, yaml, jsonpath=TEMPLATE, go-template=TEMPLATE
+    #[arg(short, long)]
+    pub output: Option<String>,
+    /// The template of -o jsonpath or -o go-template
+    #[arg(long)]
+    pub template: Option<String>,
     /// How long; negative for a week
     #[arg(long, default_value = "30s", allow_hyphen_values = true)]
     pub timeout: String,
@@ -320,6 +282,15 @@ pub struct ApiResources {
     /// Only this group
     #[arg(long)]
     pub api_group: Option<String>,
+    /// Only those with all of these verbs
+    #[arg(long, value_delimiter = ',')]
+    pub verbs: Vec<String>,
+    /// Only those with all of these categories
+    #[arg(long, value_delimiter = ',')]
+    pub categories: Vec<String>,
+    /// name or kind [default: by group, then name]
+    #[arg(long, value_name = "WHAT")]
+    pub sort_by: Option<String>,
     /// Leave the headings out
     #[arg(long)]
     pub no_headers: bool,

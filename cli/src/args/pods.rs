@@ -72,21 +72,26 @@ pub struct Run {
 #[derive(Debug, ClapArgs)]
 pub struct Logs {
     /// POD or TYPE/NAME
-    #[arg(required_unless_present = "selector")]
     pub target: Option<String>,
     /// Only this container
+    #[arg(value_name = "CONTAINER")]
+    pub inline_container: Option<String>,
+    /// Only this container [default: the pod's annotation, else its first]
     #[arg(short, long)]
     pub container: Option<String>,
     /// Every container of the pod
     #[arg(long)]
     pub all_containers: bool,
+    /// Every pod of TYPE/NAME, with --prefix
+    #[arg(long)]
+    pub all_pods: bool,
     /// Go on with what is written from now on
     #[arg(short, long)]
     pub follow: bool,
     /// The container before the last restart
     #[arg(short, long)]
     pub previous: bool,
-    /// Only this many of the newest lines; -1 for all
+    /// Only this many of the newest lines; -1 for all [default: -1, with -l 10]
     #[arg(long, allow_hyphen_values = true)]
     pub tail: Option<i64>,
     /// Put the time before each line
@@ -95,12 +100,27 @@ pub struct Logs {
     /// Only what is newer, such as 5s, 2m or 3h
     #[arg(long)]
     pub since: Option<String>,
+    /// Only what is newer than this time, such as 2026-01-01T00:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub since_time: Option<String>,
+    /// Only this many bytes; 0 for all
+    #[arg(long, value_name = "BYTES")]
+    pub limit_bytes: Option<i64>,
     /// Only pods with these labels
     #[arg(short = 'l', long)]
     pub selector: Option<String>,
+    /// With -f: how many logs may be followed
+    #[arg(long, default_value_t = 5)]
+    pub max_log_requests: usize,
+    /// Only tell what goes wrong, and go on
+    #[arg(long)]
+    pub ignore_errors: bool,
     /// Put pod and container before each line
     #[arg(long)]
     pub prefix: bool,
+    /// How long to wait for a pod of TYPE/NAME
+    #[arg(long, default_value = "20s", value_name = "DURATION")]
+    pub pod_running_timeout: String,
 }
 
 /// `wk port-forward`
@@ -114,6 +134,9 @@ pub struct PortForward {
     /// Local addresses, or localhost
     #[arg(long, value_delimiter = ',', default_value = "localhost")]
     pub address: Vec<String>,
+    /// How long to wait for a pod of TYPE/NAME
+    #[arg(long, default_value = "1m", value_name = "DURATION")]
+    pub pod_running_timeout: String,
 }
 
 /// `wk exec`

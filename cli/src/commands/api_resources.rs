@@ -14,8 +14,16 @@ pub(super) async fn run(context: &Context, args: &ApiResources) -> Result<()> {
     resources.retain(|resource| {
         args.namespaced.is_none_or(|namespaced| namespaced == resource.namespaced)
             && args.api_group.as_ref().is_none_or(|group| *group == resource.group)
+            && args.verbs.iter().all(|verb| resource.verbs.contains(verb))
+            && args.categories.iter().all(|category| resource.categories.contains(category))
     });
     resources.sort_by(|a, b| (&a.group, &a.plural).cmp(&(&b.group, &b.plural)));
+    match args.sort_by.as_deref() {
+        None => {}
+        Some("name") => resources.sort_by(|a, b| a.plural.cmp(&b.plural)),
+        Some("kind") => resources.sort_by(|a, b| a.kind.cmp(&b.kind)),
+        Some(_) => bail!("--sort-by accepts only name or kind"),
+    }
     let wide = match args.output.as_deref() {
         None => false,
         Some("wide") => true,

@@ -3,9 +3,9 @@
 use super::{
     Context,
     exec::{self, Program},
-    logs::pod_behind,
     name_of, namespace_of,
     pod_choice::{self, Telling},
+    pods_behind,
 };
 use crate::{args::Attach, output};
 use anyhow::{Result, bail};
@@ -14,7 +14,7 @@ use std::{io::Write, process::ExitCode};
 
 pub(super) async fn run(context: &Context, args: &Attach) -> Result<ExitCode> {
     let discovery = context.discovery().await?;
-    let pod = pod_behind(context, &discovery, &args.target).await?;
+    let pod = pods_behind::one(context, &discovery, &args.target, &args.pod_running_timeout).await?;
     let phase = pod["status"]["phase"].as_str().unwrap_or_default();
     if matches!(phase, "Succeeded" | "Failed") {
         bail!("cannot attach a container in a completed pod; current phase is {phase}");
@@ -25,7 +25,13 @@ pub(super) async fn run(context: &Context, args: &Attach) -> Result<ExitCode> {
 /// Joins the streams of one container of a running pod.
 pub(super) async fn attach(context: &Context, pod: &Value, args: &Attach) -> Result<ExitCode> {
     let telling = if args.quiet { Telling::Quiet } else { Telling::Aloud };
-    let container = pod_choice::container(pod, args.container.as_deref(), telling)?;
+    let container = pod_choice::container(pod, args.container.as_deref(), telling);
+    let container = match (container, &args.container) {
+        (Err(_), Some(name)) => {
+            bail!("cannot attach to the container: container {name} not found in pod {}", name_of(pod))
+        }
+        (container, _) => container?,
+    };
     let name = container["name"].as_str().unwrap_or_default();
     let has_tty = container["tty"] == true;
     if args.tty && !has_tty && telling == Telling::Aloud {

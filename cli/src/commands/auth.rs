@@ -4,7 +4,7 @@
 use super::Context;
 use crate::{
     args::{Auth, CanI, Whoami},
-    output::{self, json_text, table::Table, yaml},
+    output::{self, Format, Objects, table::Table},
 };
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
@@ -19,7 +19,10 @@ pub(super) async fn run(context: &Context, args: &Auth) -> Result<ExitCode> {
 }
 
 async fn review(context: &Context, group: &str, resource: &str, kind: &str, spec: Value) -> Result<Value> {
-    let review = json!({"apiVersion": format!("{group}/v1"), "kind": kind, "spec": spec});
+    let mut review = json!({"apiVersion": format!("{group}/v1"), "kind": kind});
+    if !spec.is_null() {
+        review["spec"] = spec;
+    }
     context.rest.create(&format!("/apis/{group}/v1/{resource}"), &review).await
 }
 
@@ -108,8 +111,8 @@ fn rules(status: &Value) -> Vec<Vec<String>> {
     let strings = |value: &Value| -> Vec<String> {
         value.as_array().into_iter().flatten().filter_map(|item| item.as_str().map(str::to_owned)).collect()
     };
-    let mut verbs: BTreeMap<[String; 3], Vec<String>> = BTreeMap::new();
-    let mut add = |key: [String; 3], more: Vec<String>| {
+    let mut verbs: BTreeMap<[String; 4], Vec<String>> = BTreeMap::new();
+    let mut add = |key: [String; 4], more: Vec<String>| {
         let known = verbs.entry(key).or_default();
         known.extend(more);
         let mut seen = std::collections::BTreeSet::new();
@@ -119,29 +122,38 @@ fn rules(status: &Value) -> Vec<Vec<String>> {
         let names = strings(&rule["resourceNames"]).join(" ");
         for group in strings(&rule["apiGroups"]) {
             for resource in strings(&rule["resources"]) {
-                let full = if group.is_empty() { resource } else { format!("{resource}.{group}") };
-                add([full, String::new(), names.clone()], strings(&rule["verbs"]));
+                add([group.clone(), resource, names.clone(), String::new()], strings(&rule["verbs"]));
             }
         }
     }
+    // Those of resources are made one per resource, those of paths stay as they are.
+    let mut rules: Vec<([String; 4], Vec<String>)> = verbs.into_iter().collect();
     for rule in status["nonResourceRules"].as_array().into_iter().flatten() {
         for path in strings(&rule["nonResourceURLs"]) {
-            add([String::new(), path, String::new()], strings(&rule["verbs"]));
+            rules.push(([String::new(), String::new(), String::new(), path], strings(&rule["verbs"])));
         }
     }
-    let row = |([resource, path, names], verbs): ([String; 3], Vec<String>)| {
-        vec![resource, format!("[{path}]"), format!("[{names}]"), format!("[{}]", verbs.join(" "))]
+    // Upstream sorts rules by their text in Go.
+    rules.sort_by_cached_key(|([group, resource, names, path], verbs)| {
+        let list = |text: &str| format!("[{text}]");
+        [list(&verbs.join(" ")), list(group), list(resource), list(names), list(path)]
+    });
+    let row = |([group, resource, names, path], verbs): ([String; 4], Vec<String>)| {
+        let full = if group.is_empty() { resource } else { format!("{resource}.{group}") };
+        vec![full, format!("[{path}]"), format!("[{names}]"), format!("[{}]", verbs.join(" "))]
     };
-    verbs.into_iter().map(row).collect()
+    rules.into_iter().map(row).collect()
 }
 
 async fn whoami(context: &Context, args: &Whoami) -> Result<()> {
-    let answer = review(context, "authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview", json!({})).await?;
-    match args.output.as_deref() {
-        None => {}
-        Some("json") => return output::line(json_text(&answer)?),
-        Some("yaml") => return Ok(write!(output::stdout(), "{}", yaml::to_string(&answer))?),
-        Some(other) => bail!("--output {other} is not available"),
+    let answer =
+        review(context, "authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview", Value::Null).await?;
+    if let Some(format) = Format::of_change(args.output.as_deref(), args.template.as_deref())? {
+        if format == Format::Name {
+            return output::line("selfsubjectreview.authentication.k8s.io/<unknown>");
+        }
+        let resource = context.discovery().await?.find("selfsubjectreviews")?.clone();
+        return Objects { items: vec![(resource, answer)], single: true, ..Objects::default() }.print(&format, true);
     }
     let user = &answer["status"]["userInfo"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -180,9 +192,9 @@ mod tests {
             {"apiGroups": ["", "apps"], "resources": ["pods"], "verbs": ["get", "list"]}],
             "nonResourceRules": [{"nonResourceURLs": ["/healthz"], "verbs": ["get"]}]});
         let expected = [
-            ["", "[/healthz]", "[]", "[get]"],
             ["pods", "[]", "[]", "[get list]"],
             ["pods.apps", "[]", "[]", "[get list]"],
+            ["", "[/healthz]", "[]", "[get]"],
         ];
         assert_eq!(rules(&status), expected);
     }

@@ -16,9 +16,9 @@ use std::{
 pub(super) fn run(global: &Global, command: Config) -> Result<ExitCode> {
     let sources = Sources::of(global)?;
     match command {
-        Config::View { minify, raw, flatten, output } => {
+        Config::View { minify, raw, flatten, output, template } => {
             let context = global.context.as_deref();
-            view(sources.read()?.merged(), &View { minify, raw, flatten, output, context })?;
+            view(sources.read()?.merged(), &View { minify, raw, flatten, output, template, context })?;
         }
         Config::CurrentContext => match sources.read()?.merged().current_context() {
             Some(name) => output::line(name)?,
@@ -46,6 +46,7 @@ struct View<'a> {
     raw: bool,
     flatten: bool,
     output: Option<String>,
+    template: Option<String>,
     context: Option<&'a str>,
 }
 
@@ -61,11 +62,17 @@ fn view(mut config: Document, view: &View) -> Result<()> {
         config.redact();
     }
     let (value, mut out) = (config.to_value(), output::stdout());
-    match Format::parse(Some(view.output.as_deref().unwrap_or("yaml")))? {
+    match Format::with_template(
+        view.output.as_deref().or(view.template.is_none().then_some("yaml")),
+        view.template.as_deref(),
+    )? {
         Format::Yaml => write!(out, "{}", output::yaml::to_string(&value))?,
         Format::Json => writeln!(out, "{}", output::json_text(&value)?)?,
         Format::JsonPath(template) => write!(out, "{}", template.render(&value)?)?,
-        _ => bail!("unable to match a printer suitable for the output format, allowed formats are: json,jsonpath,yaml"),
+        Format::GoTemplate(template) => write!(out, "{}", template.render(&value)?)?,
+        _ => bail!(
+            "unable to match a printer suitable for the output format, allowed formats are: go-template,json,jsonpath,yaml"
+        ),
     }
     Ok(())
 }

@@ -1,18 +1,22 @@
 //! `wk create`: objects from files or from flags; fails when they exist.
 
-mod access;
+pub(super) mod access;
 mod data;
 mod network;
 mod workload;
 
-use super::{Context, apply, apply::resource_of, parse_duration, replace::save_config, report::Reporter};
+use super::{Context, apply, apply::resource_of, parse_duration, report::Reporter};
 use crate::{
-    args::{Change, Create, CreateBudget, CreateKind, CreateNamed, CreatePriorityClass, CreateSecret, CreateToken},
+    args::{
+        Change, Create, CreateBudget, CreateKind, CreateNamed, CreatePriorityClass, CreateQuota, CreateSecret,
+        CreateToken,
+    },
     manifest,
     output::{self, Format, Objects},
-    rest,
+    rest::{self, ApiError, JSON},
 };
 use anyhow::{Result, bail};
+use http::Method;
 use serde_json::{Value, json};
 
 pub(super) async fn run(context: &Context, args: &Create) -> Result<()> {
@@ -34,8 +38,7 @@ pub(super) async fn run(context: &Context, args: &Create) -> Result<()> {
             .await;
         }
         CreateKind::Clusterrole(args) => {
-            let rules = access::cluster_rules(&context.discovery().await?, args)?;
-            let role = access::role("ClusterRole", &args.named, rules);
+            let role = access::cluster_role(&context.discovery().await?, args)?;
             return create(context, &args.named.change, "clusterroles.rbac.authorization.k8s.io", role).await;
         }
         _ => {}
@@ -51,11 +54,14 @@ fn object(kind: &CreateKind) -> Result<(&CreateNamed, &'static str, Value)> {
         CreateKind::Cronjob(args) => (&args.named, "cronjobs.batch", workload::cron_job(args)),
         CreateKind::Namespace(named) => (named, "namespaces", namespace(named)),
         CreateKind::Configmap(args) => (&args.named, "configmaps", data::config_map(args)?),
-        CreateKind::Secret(CreateSecret::Generic(args)) => (&args.named, "secrets", data::generic(args)?),
-        CreateKind::Secret(CreateSecret::Tls { named, cert, key }) => (named, "secrets", data::tls(named, cert, key)?),
-        CreateKind::Secret(secret @ CreateSecret::DockerRegistry { named, .. }) => {
-            (named, "secrets", data::docker_registry(secret)?)
+        CreateKind::Secret(CreateSecret::Generic(args)) => (&args.data.named, "secrets", data::generic(args)?),
+        CreateKind::Secret(CreateSecret::Tls { named, cert, key, append_hash }) => {
+            (named, "secrets", data::tls(named, cert, key, *append_hash)?)
         }
+        CreateKind::Secret(CreateSecret::DockerRegistry(args)) => {
+            (&args.named, "secrets", data::docker_registry(args)?)
+        }
+        CreateKind::Quota(args) => (&args.named, "resourcequotas", quota(args)?),
         CreateKind::Service(args) => (network::named(args), "services", network::service(args)?),
         CreateKind::Serviceaccount(named) => (named, "serviceaccounts", bare("v1", "ServiceAccount", named)),
         CreateKind::Rolebinding(args) => {
@@ -76,24 +82,53 @@ fn object(kind: &CreateKind) -> Result<(&CreateNamed, &'static str, Value)> {
 async fn create(context: &Context, change: &Change, resource: &str, object: Value) -> Result<()> {
     let discovery = context.discovery().await?;
     let resource = discovery.find(resource)?;
-    let created = context.create(resource, object, change, "create").await?;
+    let refused = refusal(&object);
+    let created = context.create(resource, object, change, "create").await;
+    let created = created.map_err(|error| in_kubectls_frame(error, refused))?;
     Reporter::new(change)?.done(resource, &created, "created")
 }
 
+/// What kubectl puts before the server's words, if anything.
+fn refusal(object: &Value) -> Option<String> {
+    Some(match object["kind"].as_str()? {
+        "Secret" => "failed to create secret ".to_owned(),
+        "ResourceQuota" => "failed to create quota: ".to_owned(),
+        "Service" => format!("failed to create {} service: ", object["spec"]["type"].as_str().unwrap_or_default()),
+        "Role" | "ClusterRole" | "Namespace" => return None,
+        "PodDisruptionBudget" => "failed to create poddisruptionbudgets: ".to_owned(),
+        kind => format!("failed to create {}: ", kind.to_lowercase()),
+    })
+}
+
+fn in_kubectls_frame(error: anyhow::Error, frame: Option<String>) -> anyhow::Error {
+    match (error.downcast_ref::<ApiError>(), frame) {
+        (Some(api), Some(frame)) => {
+            let message = api.status["message"].as_str().unwrap_or_default();
+            anyhow::anyhow!("{frame}{message}")
+        }
+        _ => error,
+    }
+}
+
 async fn from_files(context: &Context, args: &Create) -> Result<()> {
-    if args.files.filename.is_empty() {
+    if args.files.is_empty() {
         bail!("must specify one of -f and -k, or what to create");
     }
+    if let Some(path) = &args.raw {
+        let answer = context.rest.send(Method::POST, path, JSON, Some((JSON, manifest::raw(&args.files)?))).await?;
+        return output::line(answer.body);
+    }
+    let query = args.change.query_as("wk-create", &args.validate)?;
     let discovery = context.discovery().await?;
     let mut reporter = Reporter::new(&args.change)?;
     let mut failures = Vec::new();
-    for manifest in manifest::read(&args.files).await? {
+    for manifest in manifest::read_selected(&args.files, args.selector.as_deref()).await? {
         let resource = resource_of(&discovery, &manifest)?;
         let mut object = manifest.object.clone();
         if args.save_config {
-            save_config(&mut object)?;
+            object = apply::remember(&object, resource, context.namespace_of(resource, manifest.namespace())?);
         }
-        match context.create(resource, object, &args.change, "create").await {
+        match context.create_as(resource, object, &args.change, query.clone()).await {
             Ok(created) => reporter.done(resource, &created, "created")?,
             Err(error) => failures.push(rest::with_source(error, "creating", &manifest.source)),
         }
@@ -151,6 +186,21 @@ fn priority_class(args: &CreatePriorityClass) -> Value {
     class
 }
 
+fn quota(args: &CreateQuota) -> Result<Value> {
+    let mut quota = bare("v1", "ResourceQuota", &args.named);
+    quota["spec"] = json!({});
+    if !args.hard.is_empty() {
+        let pairs: Vec<String> = args.hard.split(',').map(str::to_owned).collect();
+        let pairs = super::run::pairs(&pairs, "argument value")?;
+        quota["spec"]["hard"] = pairs.into_iter().map(|(name, quantity)| (name, Value::from(quantity))).collect();
+    }
+    if !args.scopes.is_empty() {
+        quota["spec"]["scopes"] = json!(args.scopes);
+    }
+    quota["status"] = json!({});
+    Ok(quota)
+}
+
 /// Asks the server for a token and prints only that.
 async fn token(context: &Context, args: &CreateToken) -> Result<()> {
     let mut request =
@@ -158,10 +208,21 @@ async fn token(context: &Context, args: &CreateToken) -> Result<()> {
     if let Some(duration) = &args.duration {
         request["spec"]["expirationSeconds"] = parse_duration(duration)?.as_secs().into();
     }
+    if let (Some(kind), Some(name)) = (&args.bound_object_kind, &args.bound_object_name) {
+        let api_version = match kind.as_str() {
+            "Pod" | "Secret" | "Node" => "v1",
+            _ => bail!("supported --bound-object-kind values are Node, Pod, Secret"),
+        };
+        request["spec"]["boundObjectRef"] = json!({"apiVersion": api_version, "kind": kind, "name": name});
+        if let Some(uid) = &args.bound_object_uid {
+            request["spec"]["boundObjectRef"]["uid"] = uid.clone().into();
+        }
+    }
     let discovery = context.discovery().await?;
     let accounts = discovery.find("serviceaccounts")?;
     let path = format!("{}/token", accounts.object(context.namespace(), &args.name));
-    let answer = context.rest.create(&path, &request).await?;
+    let answer = context.rest.create(&path, &request).await;
+    let answer = answer.map_err(|error| in_kubectls_frame(error, Some("failed to create token: ".to_owned())))?;
     match &args.output {
         None => output::line(answer["status"]["token"].as_str().unwrap_or_default()),
         Some(format) => Objects { items: vec![(accounts.clone(), answer)], single: true, ..Objects::default() }

@@ -35,13 +35,13 @@ pub(super) async fn run(context: &Context, args: &Diff) -> ExitCode {
 }
 
 async fn diff(context: &Context, args: &Diff) -> Result<u8> {
-    if args.files.filename.is_empty() {
+    if args.files.is_empty() {
         bail!("must specify one of -f and -k");
     }
     let live = tempfile::Builder::new().prefix("LIVE-").tempdir().context("make a temporary directory")?;
     let merged = tempfile::Builder::new().prefix("MERGED-").tempdir().context("make a temporary directory")?;
     let discovery = context.discovery().await?;
-    for manifest in manifest::read(&args.files).await? {
+    for manifest in manifest::read_selected(&args.files, args.selector.as_deref()).await? {
         let versions = versions(context, &discovery, args, &manifest).await?;
         if let Some(before) = &versions.before {
             write(live.path(), &versions.file_name, before)?;
@@ -63,10 +63,15 @@ async fn versions(context: &Context, discovery: &Discovery, args: &Diff, manifes
     let namespace = context.namespace_of(resource, manifest.namespace())?;
     let path = resource.object(namespace, manifest.name());
     let mut before = context.rest.get_optional(&path).await?;
-    let force = if !args.server_side || args.force_conflicts { "true" } else { "" };
-    let parameters = [("fieldManager", args.field_manager.as_str()), ("force", force), ("dryRun", "All")];
-    let path = format!("{path}{}", query(&parameters));
-    let mut after = context.rest.patch(&path, apply::APPLY_PATCH, &manifest.object).await?.body;
+    let mut after = if args.server_side {
+        let force = if args.force_conflicts { "true" } else { "" };
+        let manager = args.field_manager.as_deref().unwrap_or(apply::SERVER_SIDE_MANAGER);
+        let path = format!("{path}{}", query(&[("fieldManager", manager), ("force", force), ("dryRun", "All")]));
+        context.rest.patch(&path, apply::APPLY_PATCH, &manifest.object).await?.body
+    } else {
+        let manager = args.field_manager.as_deref().unwrap_or(apply::CLIENT_SIDE_MANAGER);
+        apply::preview(context, resource, namespace, manifest, before.as_ref(), manager).await?
+    };
     for object in before.iter_mut().chain([&mut after]) {
         simplify(object, args.show_managed_fields);
     }

@@ -7,7 +7,7 @@ use super::{
     select::{self, Found, Unnamed},
 };
 use crate::{
-    args::Edit,
+    args::{Edit, EditLastApplied},
     manifest,
     output::{self, json_text, yaml},
     resources::query,
@@ -23,6 +23,25 @@ const HEADER: &str = "# Please edit the object below. Lines beginning with a '#'
 #
 ";
 
+/// How the objects are shown and sent.
+struct Editing<'a> {
+    as_json: bool,
+    subresource: &'a str,
+    parameters: String,
+    output_patch: bool,
+    what: What,
+}
+
+/// What of an object is edited.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Object,
+    /// The object, which then also counts as applied.
+    ObjectAndLastApplied,
+    /// Only what counts as applied.
+    LastApplied,
+}
+
 pub(super) async fn run(context: &Context, args: &Edit) -> Result<()> {
     let mut selected = select::select(context, &args.choice.target, &args.choice, Unnamed::All).await?;
     apply::first_failure(std::mem::take(&mut selected.failures))?;
@@ -34,7 +53,34 @@ pub(super) async fn run(context: &Context, args: &Edit) -> Result<()> {
             metadata.remove("managedFields");
         }
     }
-    edit(context, args, &selected.found).await
+    let editing = Editing {
+        as_json: args.output.as_deref() == Some("json"),
+        subresource: args.subresource.as_deref().unwrap_or_default(),
+        parameters: query(&[("fieldManager", &args.field_manager), ("fieldValidation", args.validate.directive()?)]),
+        output_patch: args.output_patch,
+        what: if args.save_config { What::ObjectAndLastApplied } else { What::Object },
+    };
+    edit(context, &editing, &selected.found).await
+}
+
+/// `wk apply edit-last-applied`
+pub(super) async fn last_applied(context: &Context, args: &EditLastApplied) -> Result<()> {
+    let mut selected = select::select(context, &args.choice.target, &args.choice, Unnamed::All).await?;
+    apply::first_failure(std::mem::take(&mut selected.failures))?;
+    for found in &mut selected.found {
+        let Some(text) = apply::last_applied_of(&found.object) else {
+            bail!("no last-applied-configuration annotation found on resource: {}", found.name())
+        };
+        found.object = serde_json::from_str(text).context("the annotation is no object")?;
+    }
+    let editing = Editing {
+        as_json: args.output.as_deref() == Some("json"),
+        subresource: "",
+        parameters: query(&[("fieldManager", &args.field_manager), ("fieldValidation", args.validate.directive()?)]),
+        output_patch: false,
+        what: What::LastApplied,
+    };
+    edit(context, &editing, &selected.found).await
 }
 
 /// What came of sending the edited objects.
@@ -46,8 +92,8 @@ struct Outcome {
     is_hopeless: bool,
 }
 
-async fn edit(context: &Context, args: &Edit, found: &[Found]) -> Result<()> {
-    let as_json = args.output.as_deref() == Some("json");
+async fn edit(context: &Context, args: &Editing<'_>, found: &[Found]) -> Result<()> {
+    let as_json = args.as_json;
     let file = tempfile::Builder::new()
         .prefix("wk-edit-")
         .suffix(if as_json { ".json" } else { ".yaml" })
@@ -142,7 +188,7 @@ fn without_comments(text: &str) -> String {
     text.lines().filter(|line| !line.trim_start().starts_with('#')).map(|line| format!("{line}\n")).collect()
 }
 
-async fn send(context: &Context, args: &Edit, found: &[Found], edited: &[Value]) -> Result<Outcome> {
+async fn send(context: &Context, args: &Editing<'_>, found: &[Found], edited: &[Value]) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     for object in edited {
         let same = |found: &&Found| identity(&found.object) == identity(object);
@@ -163,14 +209,22 @@ fn identity(object: &Value) -> [&Value; 4] {
     [&object["apiVersion"], &object["kind"], &metadata["namespace"], &metadata["name"]]
 }
 
-async fn send_one(context: &Context, args: &Edit, before: &Found, object: &Value) -> Result<()> {
+async fn send_one(context: &Context, args: &Editing<'_>, before: &Found, object: &Value) -> Result<()> {
     let display = before.resource.display(before.name());
-    let Some(patch) = merge_patch(&before.object, object) else {
-        return output::line(format_args!("{display} skipped"));
+    let remembered = || apply::remember(object, &before.resource, before.namespace());
+    let patch = match args.what {
+        What::Object => merge_patch(&before.object, object),
+        What::ObjectAndLastApplied => merge_patch(&before.object, &remembered()),
+        What::LastApplied => {
+            merge_patch(&before.object, object).map(|_| apply::annotation(apply::last_applied_of(&remembered())))
+        }
     };
-    let part = args.subresource.as_deref().unwrap_or_default();
-    let parameters = query(&[("fieldManager", "wk-edit"), ("fieldValidation", "Strict")]);
-    context.rest.patch(&format!("{}{parameters}", before.subresource(part)), MERGE_PATCH, &patch).await?;
+    let Some(patch) = patch else { return output::line(format_args!("{display} skipped")) };
+    if args.output_patch {
+        output::line(format_args!("Patch: {patch}"))?;
+    }
+    let path = format!("{}{}", before.subresource(args.subresource), args.parameters);
+    context.rest.patch(&path, MERGE_PATCH, &patch).await?;
     output::line(format_args!("{display} edited"))
 }
 

@@ -1,10 +1,9 @@
 //! `wk exec`: a command in a running container.
 
 use super::{
-    Context,
-    logs::pod_behind,
-    name_of, namespace_of, parse_duration,
+    Context, name_of, namespace_of,
     pod_choice::{self, Telling},
+    pods_behind,
     remote::{self, End, Input, Output, Streams},
     terminal::{self, RawMode},
 };
@@ -45,12 +44,8 @@ pub(super) async fn run(context: &Context, args: &Exec) -> Result<ExitCode> {
     if args.command.is_empty() {
         bail!("you must specify at least one command for the container");
     }
-    let timeout = parse_duration(&args.pod_running_timeout)?;
     let discovery = context.discovery().await?;
-    let pod = match tokio::time::timeout(timeout, pod_behind(context, &discovery, &args.target)).await {
-        Ok(pod) => pod?,
-        Err(_) => bail!("timed out waiting for the condition"),
-    };
+    let pod = pods_behind::one(context, &discovery, &args.target, &args.pod_running_timeout).await?;
     let phase = pod["status"]["phase"].as_str().unwrap_or_default();
     if matches!(phase, "Succeeded" | "Failed") {
         bail!("cannot exec into a container in a completed pod; current phase is {phase}");

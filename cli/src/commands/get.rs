@@ -13,16 +13,25 @@ use crate::{
     resources::{self, Discovery, Target, query},
     rest::{self, ApiError, TABLE},
 };
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use http::Method;
+use http_body_util::BodyExt;
 use order::Order;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::Write;
 
 pub(super) async fn run(context: &Context, args: &Get) -> Result<()> {
-    let format = Format::parse(args.output.as_deref())?;
+    if let Some(path) = &args.raw {
+        return raw(context, args, path).await;
+    }
+    check(args)?;
+    let format = Format::with_template(args.output.as_deref(), args.template.as_deref())?;
     let discovery = context.discovery().await?;
     let targets = targets(context, &discovery, args).await?;
+    let is_selected = args.selector.is_some() || args.field_selector.is_some();
+    if is_selected && args.files.is_empty() && targets.iter().any(|target| !target.names.is_empty()) {
+        bail!("name cannot be provided when a selector is specified");
+    }
     if args.watch || args.watch_only {
         let [target] = targets.as_slice() else { bail!("you may only specify a single resource type") };
         return watch(context, args, target, &format).await;
@@ -33,15 +42,45 @@ pub(super) async fn run(context: &Context, args: &Get) -> Result<()> {
     }
 }
 
+/// `--raw`: the answer as it comes.
+async fn raw(context: &Context, args: &Get, path: &str) -> Result<()> {
+    if !args.target.is_empty() || !args.files.is_empty() {
+        bail!("arguments may not be passed when --raw is specified");
+    }
+    let mut body = context.rest.stream(Method::GET, path, "*/*", None).await?.into_body();
+    while let Some(frame) = body.frame().await {
+        let data = frame.context("the answer broke off")?.into_data().unwrap_or_default();
+        output::stdout().write_all(&data)?;
+    }
+    Ok(output::stdout().flush()?)
+}
+
+fn check(args: &Get) -> Result<()> {
+    if args.target.is_empty() && args.files.is_empty() {
+        bail!(NOTHING_NAMED);
+    }
+    if args.output_watch_events && !args.watch && !args.watch_only {
+        bail!("--output-watch-events option can only be used with --watch or --watch-only");
+    }
+    Ok(())
+}
+
+/// What kubectl says to who names no type.
+pub(super) const NOTHING_NAMED: &str = "You must specify the type of resource to get. Use \"wk api-resources\" for a complete list of supported resources.";
+
 async fn targets(context: &Context, discovery: &Discovery, args: &Get) -> Result<Vec<Target>> {
-    if args.files.filename.is_empty() {
+    if args.files.is_empty() {
         return resources::targets(discovery, &args.target);
     }
     let mut targets = Vec::new();
     for manifest in manifest::read(&args.files).await? {
         let resource = apply::resource_of(discovery, &manifest)?.clone();
         context.namespace_of(&resource, manifest.namespace())?;
-        targets.push(Target { resource, names: vec![manifest.name().to_owned()] });
+        let name = manifest.name().to_owned();
+        match targets.last_mut().filter(|last: &&mut Target| last.resource == resource) {
+            Some(last) => last.names.push(name),
+            None => targets.push(Target { resource, names: vec![name] }),
+        }
     }
     Ok(targets)
 }
@@ -68,8 +107,8 @@ async fn print_objects(context: &Context, args: &Get, targets: &[Target], format
     let order = args.sort_by.as_deref().map(Order::parse).transpose()?;
     let mut items = Vec::new();
     let mut failures = Vec::new();
-    for target in targets {
-        match context.objects(target, &selection(args)).await {
+    for target in targets.iter().flat_map(one_by_one) {
+        match context.objects(&target, &selection(args)).await {
             Ok(objects) => items.extend(objects.into_iter().map(|object| (target.resource.clone(), object))),
             Err(error) if args.ignore_not_found && is_missing(&error) => {}
             Err(error) => failures.push(error),
@@ -85,6 +124,15 @@ async fn print_objects(context: &Context, args: &Get, targets: &[Target], format
     apply::first_failure(failures)
 }
 
+/// A target per name, so that one that is missing does not hide the others.
+fn one_by_one(target: &Target) -> Vec<Target> {
+    if target.names.is_empty() {
+        return vec![target.clone()];
+    }
+    let one = |name: &String| Target { resource: target.resource.clone(), names: vec![name.clone()] };
+    target.names.iter().map(one).collect()
+}
+
 fn is_missing(error: &anyhow::Error) -> bool {
     error.downcast_ref::<ApiError>().is_some_and(|api| api.reason() == "NotFound")
 }
@@ -96,7 +144,11 @@ async fn print_tables(context: &Context, args: &Get, targets: &[Target], wide: b
     let mut printed = 0;
     for target in targets {
         let tables = match tables_of(context, args, target).await {
-            Ok(tables) => tables,
+            // What was found is shown; what was not is said after it.
+            Ok((tables, missing)) => {
+                failures.extend(missing);
+                tables
+            }
             Err(error) if args.ignore_not_found && is_missing(&error) => continue,
             Err(error) => {
                 failures.push(error);
@@ -118,7 +170,7 @@ async fn print_tables(context: &Context, args: &Get, targets: &[Target], wide: b
 }
 
 /// One table per request: the pages of a list, or one per name.
-async fn tables_of(context: &Context, args: &Get, target: &Target) -> Result<Vec<Value>> {
+async fn tables_of(context: &Context, args: &Get, target: &Target) -> Result<(Vec<Value>, Vec<anyhow::Error>)> {
     if !target.names.is_empty() {
         let mut tables = Vec::new();
         let mut failures = Vec::new();
@@ -131,17 +183,9 @@ async fn tables_of(context: &Context, args: &Get, target: &Target) -> Result<Vec
                 Err(error) => failures.push(error),
             }
         }
-        if tables.is_empty() || failures.is_empty() {
-            apply::first_failure(failures)?;
-        } else {
-            // What was found is shown; what was not is said.
-            for failure in failures {
-                writeln!(std::io::stderr(), "{}", rest::describe_error(&failure))?;
-            }
-        }
-        return Ok(tables);
+        return Ok((tables, failures));
     }
-    list_tables(context, args, target).await
+    Ok((list_tables(context, args, target).await?, Vec::new()))
 }
 
 async fn list_tables(context: &Context, args: &Get, target: &Target) -> Result<Vec<Value>> {
@@ -206,8 +250,15 @@ async fn watch(context: &Context, args: &Get, target: &Target, format: &Format) 
     let accept = if matches!(format, Format::Table { .. }) { TABLE } else { rest::JSON };
     let wide = matches!(format, Format::Table { wide: true });
     let view = View { wide, ..view(args) };
-    let mut printer =
-        WatchPrinter { format, view, table: Table::default(), columns: Value::Null, headers: !args.no_headers, target };
+    let mut printer = WatchPrinter {
+        format,
+        view,
+        table: Table::default(),
+        columns: Value::Null,
+        headers: !args.no_headers,
+        events: args.output_watch_events,
+        target,
+    };
     let selectors = [("labelSelector", selection.labels), ("fieldSelector", fields.as_str())];
     let list = context.rest.send(Method::GET, &format!("{collection}{}", query(&selectors)), accept, None).await?.body;
     if !args.watch_only {
@@ -231,7 +282,7 @@ async fn watch(context: &Context, args: &Get, target: &Target, format: &Format) 
                 version = newer;
             }
             if event["type"] != "BOOKMARK" {
-                printer.event(&event["object"])?;
+                printer.event(event["type"].as_str().unwrap_or_default(), &event["object"])?;
             }
         }
     }
@@ -249,30 +300,33 @@ struct WatchPrinter<'a> {
     table: Table,
     columns: Value,
     headers: bool,
+    /// Whether the first column says what happened.
+    events: bool,
     target: &'a Target,
 }
 
 impl WatchPrinter<'_> {
     fn list(&mut self, list: &Value) -> Result<()> {
         if matches!(self.format, Format::Table { .. }) {
-            return self.rows(list);
+            return self.rows("ADDED", list);
         }
         let items = list["items"].as_array().cloned().unwrap_or_default();
-        with_type(&self.target.resource, items).iter().try_for_each(|object| self.event(object))
+        with_type(&self.target.resource, items).iter().try_for_each(|object| self.event("ADDED", object))
     }
 
-    fn event(&mut self, object: &Value) -> Result<()> {
+    fn event(&mut self, kind: &str, object: &Value) -> Result<()> {
         if matches!(self.format, Format::Table { .. }) {
-            return self.rows(object);
+            return self.rows(kind, object);
         }
         if *self.format == Format::Name {
             return output::line(self.target.resource.display(name_of(object)));
         }
-        let items = vec![(self.target.resource.clone(), object.clone())];
+        let object = if self.events { json!({"object": object, "type": kind}) } else { object.clone() };
+        let items = vec![(self.target.resource.clone(), object)];
         Objects { items, single: true, managed_fields: false }.print(self.format, self.headers)
     }
 
-    fn rows(&mut self, table: &Value) -> Result<()> {
+    fn rows(&mut self, kind: &str, table: &Value) -> Result<()> {
         let mut table = table.clone();
         table::remember_columns(&mut self.columns, &mut table);
         let prefix = if self.view.kind_prefix { self.target.resource.display("") } else { String::new() };
@@ -280,8 +334,13 @@ impl WatchPrinter<'_> {
         if rows.is_empty() {
             return Ok(());
         }
+        let mut kinds = vec![kind.to_owned(); rows.len()];
         if std::mem::take(&mut self.headers) {
             rows.insert(0, table::headings(&table, self.view));
+            kinds.insert(0, "EVENT".to_owned());
+        }
+        if self.events {
+            rows.iter_mut().zip(kinds).for_each(|(row, kind)| row.insert(0, kind));
         }
         let mut out = output::stdout();
         write!(out, "{}", self.table.layout(&rows))?;

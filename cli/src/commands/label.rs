@@ -131,7 +131,7 @@ pub(super) fn check(args: &Label, target: &[String], changes: &Changes, what: &s
     if args.local && args.change.dry_run == DryRun::Server {
         bail!("cannot specify --local and --dry-run=server - did you mean --dry-run=client?");
     }
-    if target.is_empty() && args.choice.files.filename.is_empty() {
+    if target.is_empty() && args.choice.files.is_empty() {
         bail!("one or more resources must be specified as <resource> <name> or <resource>/<name>");
     }
     if changes.is_empty() && !args.list {

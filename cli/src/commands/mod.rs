@@ -28,6 +28,7 @@ mod logs;
 mod node;
 mod patch;
 mod pod_choice;
+mod pods_behind;
 mod port_forward;
 mod remote;
 mod replace;
@@ -50,7 +51,7 @@ use crate::{
     args::{Args, ClientCommand, Command, DryRun},
     client::{self, Cluster},
     resources::{Discovery, ResourceType, Target},
-    rest::Rest,
+    rest::{Manner, Rest},
 };
 use anyhow::{Context as _, Result, bail};
 use clap::CommandFactory;
@@ -77,9 +78,24 @@ pub fn run(args: Args) -> Result<ExitCode> {
             clap_complete::generate(shell, &mut Args::command(), "wk", &mut crate::output::stdout());
             Ok(ExitCode::SUCCESS)
         }
+        Command::Options => options().map(|()| ExitCode::SUCCESS),
+        Command::Kustomize { directories } => {
+            let directory = directories.first().map_or("DIR", String::as_str);
+            bail!("kustomizations are not built in: `kustomize build {directory}` prints one, `wk apply -f -` takes it")
+        }
         Command::Client(command) => client_runtime()?.block_on(async {
-            let context = Context::connect(&args.global).await?;
-            run_client(&context, *command).await
+            let mut global = args.global;
+            if command.has_own_user() {
+                global.user = None;
+            }
+            let context = Context::connect(&global).await?;
+            let code = run_client(&context, *command).await?;
+            match context.rest.warnings() {
+                0 => Ok(code),
+                _ if !global.warnings_as_errors => Ok(code),
+                1 => bail!("1 warning received"),
+                count => bail!("{count} warnings received"),
+            }
         }),
     }
 }
@@ -94,6 +110,19 @@ fn compile(kind: &str, code: &Path) -> ExitCode {
         },
         |()| ExitCode::SUCCESS,
     )
+}
+
+/// The flags of every command, in the words of their help.
+fn options() -> Result<()> {
+    use std::io::Write;
+    let args = Args::command();
+    let mut list = clap::Command::new("wk")
+        .help_template("{all-args}\n")
+        .disable_help_flag(true)
+        .args(args.get_arguments().filter(|arg| arg.is_global_set()).map(|arg| arg.clone().hide_short_help(false)));
+    let mut out = crate::output::stdout();
+    writeln!(out, "The following options can be passed to any command:\n")?;
+    Ok(write!(out, "{}", list.render_long_help())?)
 }
 
 /// One thread: a client command is over before a second one would have started.
@@ -138,7 +167,7 @@ async fn run_plain(context: &Context, command: ClientCommand) -> Result<()> {
         ClientCommand::Drain(args) => drain::run(context, &args).await,
         ClientCommand::Taint(args) => taint::run(context, &args).await,
         ClientCommand::Events(args) => events::run(context, &args).await,
-        ClientCommand::ClusterInfo => cluster_info::run(context).await,
+        ClientCommand::ClusterInfo(args) => cluster_info::run(context, &args).await,
         ClientCommand::ApiResources(args) => api_resources::run(context, &args).await,
         ClientCommand::ApiVersions => api_resources::versions(context).await,
         ClientCommand::Version(args) => version::run(context, &args).await,
@@ -161,8 +190,11 @@ pub(crate) struct Context {
 
 impl Context {
     async fn connect(global: &crate::args::Global) -> Result<Self> {
+        let timeout = request_timeout(&global.request_timeout)?;
         let cluster = client::connect(global).await?;
-        Ok(Self { rest: Rest::new(cluster.client.clone()), cluster, clock: wk_platform::Clock::system() })
+        let server = cluster.url.parse().context("read the server's address")?;
+        let rest = Rest::new(cluster.client.clone(), Manner { server, timeout, verbosity: global.verbosity });
+        Ok(Self { rest, cluster, clock: wk_platform::Clock::system() })
     }
 
     fn namespace(&self) -> &str {
@@ -202,6 +234,12 @@ impl Context {
             objects.push(self.rest.get(&resource.object(self.namespace(), name)).await?);
         }
         Ok(objects)
+    }
+
+    /// All objects of the target's type in a namespace.
+    async fn objects_in(&self, target: &Target, namespace: &str) -> Result<Vec<Value>> {
+        let mut list = self.rest.get(&target.resource.collection(Some(namespace))).await?;
+        Ok(with_type(&target.resource, list["items"].as_array_mut().map(std::mem::take).unwrap_or_default()))
     }
 
     fn collection(&self, resource: &ResourceType, selection: &Selection<'_>) -> String {
@@ -269,6 +307,14 @@ fn dry_run_suffix(dry_run: DryRun) -> &'static str {
     }
 }
 
+/// `--request-timeout`: zero is for ever.
+fn request_timeout(text: &str) -> Result<Option<Duration>> {
+    let duration = parse_duration(text).ok().context(
+        "Invalid timeout value. Timeout must be a single integer in seconds, or an integer followed by a corresponding time unit (e.g. 1s | 2m | 3h)",
+    )?;
+    Ok(Some(duration).filter(|duration| !duration.is_zero()))
+}
+
 /// `30s`, `1m30s`, `500ms`, `2h`; a bare number counts seconds.
 ///
 /// # Errors
@@ -277,7 +323,7 @@ fn parse_duration(text: &str) -> Result<Duration> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(Duration::from_secs(seconds));
     }
-    let span: jiff::SignedDuration = text.parse().with_context(|| format!("invalid duration {text:?}"))?;
+    let span: jiff::SignedDuration = text.parse().ok().with_context(|| format!("invalid duration {text:?}"))?;
     Duration::try_from(span).with_context(|| format!("invalid duration {text:?}"))
 }
 

@@ -11,12 +11,17 @@ use crate::{
 };
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
+use wk_apiserver::{patch::strategic, schema};
 
 pub(super) async fn run(context: &Context, args: &Patch) -> Result<()> {
     let content_type = content_type(&args.patch_type)?;
     let patch = read(args)?;
     let choice = Choice { files: args.files.clone(), ..Choice::default() };
-    let selected = select::select(context, &args.target, &choice, Unnamed::Refused).await?;
+    let selected = if args.local {
+        select::local(context, &choice).await?
+    } else {
+        select::select(context, &args.target, &choice, Unnamed::Refused).await?
+    };
     let mut reporter = Reporter::new(&args.change)?;
     let mut failures = selected.failures;
     if selected.found.is_empty() && failures.is_empty() {
@@ -57,7 +62,11 @@ async fn patch_one(
     patch: &Value,
     reporter: &mut Reporter,
 ) -> Result<()> {
-    // Only the server knows how lists merge, so it is asked in any dry run.
+    if args.local {
+        let patched = patched(found, content_type, patch)?;
+        return reporter.done(&found.resource, &patched, "patched");
+    }
+    // Only the server knows all about lists, so it is asked in any dry run.
     let mut parameters = args.change.query("patch", "");
     if args.change.dry_run == DryRun::Client {
         parameters = query(&[("fieldManager", "wk-patch"), ("dryRun", "All")]);
@@ -66,6 +75,25 @@ async fn patch_one(
     let patched = context.rest.patch(&path, content_type, patch).await?.body;
     let done = if patched == found.object { "patched (no change)" } else { "patched" };
     reporter.done(&found.resource, &patched, done)
+}
+
+/// The patch applied here, as the server would apply it.
+fn patched(found: &Found, content_type: &str, patch: &Value) -> Result<Value> {
+    let resource = &found.resource;
+    let mut object = found.object.clone();
+    match content_type {
+        STRATEGIC_PATCH => {
+            let definition = schema::definition_for(&resource.group, &resource.version, &resource.kind);
+            return Ok(strategic(definition.unwrap_or_default(), &object, patch)?);
+        }
+        MERGE_PATCH => json_patch::merge(&mut object, patch),
+        _ => {
+            let patch: json_patch::Patch =
+                serde_json::from_value(patch.clone()).context("the patch is no JSON patch")?;
+            json_patch::patch(&mut object, &patch)?;
+        }
+    }
+    Ok(object)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `wk port-forward`: local ports lead to a pod's, each connection on its own.
 
-use super::{Context, logs::pod_behind, name_of};
+use super::{Context, name_of, pods_behind};
 use crate::output;
 use anyhow::{Context as _, Result, bail};
 use k8s_openapi::api::core::v1::Pod;
@@ -44,7 +44,7 @@ impl Pair {
 pub(super) async fn run(context: &Context, args: &crate::args::PortForward) -> Result<()> {
     let pairs = args.ports.iter().map(|text| Pair::parse(text)).collect::<Result<Vec<_>>>()?;
     let discovery = context.discovery().await?;
-    let pod = pod_behind(context, &discovery, &args.target).await?;
+    let pod = pods_behind::one(context, &discovery, &args.target, &args.pod_running_timeout).await?;
     if pod["status"]["phase"] != "Running" {
         bail!(
             "unable to forward port because pod is not running. Current status={}",

@@ -173,7 +173,10 @@ async fn write_out(output: &Output, data: Bytes) -> Result<()> {
             Ok(stdout.flush()?)
         }
         // Who no longer reads does not want the rest.
-        Output::Pieces(sender) => Ok(sender.send(data).await.unwrap_or_default()),
+        Output::Pieces(sender) => {
+            let _ = sender.send(data).await;
+            Ok(())
+        }
     }
 }
 

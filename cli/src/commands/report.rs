@@ -3,12 +3,12 @@
 
 use super::{Context, dry_run_suffix, name_of, with_type};
 use crate::{
-    args::{Change, DryRun},
+    args::{Change, DryRun, Validate},
     output::{self, Format, Objects},
     resources::{ResourceType, query},
 };
-use anyhow::Result;
-use serde_json::Value;
+use anyhow::{Result, bail};
+use serde_json::{Value, json};
 
 /// RFC 7386.
 pub(super) const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -25,15 +25,43 @@ pub(super) struct Reporter {
     suffix: &'static str,
     managed_fields: bool,
     is_first: bool,
+    /// What is printed at the end as one; `None` prints each as it comes.
+    collected: Option<Vec<(ResourceType, Value)>>,
 }
 
 impl Reporter {
     /// # Errors
     /// An unknown format.
     pub(super) fn new(change: &Change) -> Result<Self> {
-        let format = change.output.as_deref().map(|text| Format::parse(Some(text))).transpose()?;
+        let format = Format::of_change(change.output.as_deref(), change.template.as_deref())?;
         let (suffix, managed_fields) = (dry_run_suffix(change.dry_run), change.show_managed_fields);
-        Ok(Self { format, suffix, managed_fields, is_first: true })
+        Ok(Self { format, suffix, managed_fields, is_first: true, collected: None })
+    }
+
+    /// Prints objects in one list, when it prints objects.
+    ///
+    /// # Errors
+    /// An unknown format.
+    pub(super) fn of_several(change: &Change) -> Result<Self> {
+        let mut reporter = Self::new(change)?;
+        reporter.collected = reporter.format.is_some().then(Vec::new);
+        Ok(reporter)
+    }
+
+    /// Prints the list.
+    ///
+    /// # Errors
+    /// When standard output is gone.
+    pub(super) fn finish(&mut self) -> Result<()> {
+        let (Some(format), Some(items)) = (&self.format, self.collected.take()) else { return Ok(()) };
+        if items.len() < 2 || *format == Format::Name {
+            return Objects { items, single: true, managed_fields: self.managed_fields }.print(format, true);
+        }
+        let resource = items[0].0.clone();
+        let objects: Vec<Value> = items.into_iter().map(|(_, object)| object).collect();
+        let list = json!({"apiVersion": "v1", "items": objects, "kind": "List", "metadata": {}});
+        let items = vec![(resource, list)];
+        Objects { items, single: true, managed_fields: self.managed_fields }.print(format, true)
     }
 
     /// Says what was done to an object.
@@ -44,6 +72,11 @@ impl Reporter {
         let Some(format) = &self.format else {
             return output::line(format_args!("{} {done}{}", resource.display(name_of(object)), self.suffix));
         };
+        if let Some(collected) = &mut self.collected {
+            let object = with_type(resource, vec![object.clone()]).remove(0);
+            collected.push((resource.clone(), object));
+            return Ok(());
+        }
         if !std::mem::take(&mut self.is_first) && *format == Format::Yaml {
             output::line("---")?;
         }
@@ -56,12 +89,41 @@ impl Reporter {
 impl Change {
     /// The query of a write under the name of `command`.
     pub(super) fn query(&self, command: &str, validation: &str) -> String {
-        let own = format!("wk-{command}");
+        self.query_under(&format!("wk-{command}"), validation)
+    }
+
+    /// The same under the name of `manager`, unless another was given.
+    pub(super) fn query_under(&self, manager: &str, validation: &str) -> String {
         query(&[
-            ("fieldManager", self.field_manager.as_deref().unwrap_or(&own)),
+            ("fieldManager", self.field_manager.as_deref().unwrap_or(manager)),
             ("fieldValidation", validation),
             ("dryRun", if self.dry_run == DryRun::Server { "All" } else { "" }),
         ])
+    }
+
+    /// The same with `--validate`.
+    ///
+    /// # Errors
+    /// As [`Validate::directive`].
+    pub(super) fn query_as(&self, manager: &str, validate: &Validate) -> Result<String> {
+        Ok(self.query_under(manager, validate.directive()?))
+    }
+}
+
+impl Validate {
+    /// The server's word for it.
+    ///
+    /// # Errors
+    /// A word that says nothing of the kind.
+    pub(super) fn directive(&self) -> Result<&'static str> {
+        match self.validate.as_str() {
+            "strict" | "true" => Ok("Strict"),
+            "warn" => Ok("Warn"),
+            "ignore" | "false" => Ok("Ignore"),
+            other => {
+                bail!("invalid - validate option {other:?}; must be one of: strict (or true), warn, ignore (or false)")
+            }
+        }
     }
 }
 
@@ -74,6 +136,17 @@ impl Context {
         change: &Change,
         command: &str,
     ) -> Result<Value> {
+        self.create_as(resource, object, change, change.query(command, "Strict")).await
+    }
+
+    /// The same with a query that is made already.
+    pub(super) async fn create_as(
+        &self,
+        resource: &ResourceType,
+        object: Value,
+        change: &Change,
+        query: String,
+    ) -> Result<Value> {
         let namespace = self.namespace_of(resource, object["metadata"]["namespace"].as_str())?.to_owned();
         if change.dry_run == DryRun::Client {
             let mut object = object;
@@ -82,7 +155,7 @@ impl Context {
             }
             return Ok(object);
         }
-        let path = format!("{}{}", resource.collection(Some(&namespace)), change.query(command, "Strict"));
+        let path = format!("{}{query}", resource.collection(Some(&namespace)));
         self.rest.create(&path, &object).await
     }
 }
@@ -114,7 +187,6 @@ pub(super) fn merge_into(object: &mut Value, patch: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_merge_patch_leads_from_one_to_the_other() {

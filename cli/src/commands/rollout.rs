@@ -33,7 +33,7 @@ pub(super) async fn run(context: &Context, args: &Rollout) -> Result<()> {
 
 /// The objects of a `rollout` command.
 async fn selected(context: &Context, choice: &Choice) -> Result<Selected> {
-    if choice.target.is_empty() && choice.files.filename.is_empty() {
+    if choice.target.is_empty() && choice.files.is_empty() {
         bail!("required resource not specified");
     }
     let selected = select::select(context, &choice.target, choice, Unnamed::All).await?;

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     args::{Attach, DryRun, Run},
     output,
-    resources::{Discovery, ResourceType},
+    resources::{Discovery, ResourceType, query},
     rest::JSON,
 };
 use anyhow::{Context as _, Result, bail};
@@ -82,10 +82,10 @@ async fn follow(context: &Context, args: &Run, pods: &ResourceType, created: &Va
                 std::io::stderr(),
                 "warning: couldn't attach to pod/{name}, falling back to streaming logs: {told}"
             )?;
-            log(context, &pod).await?;
+            log(context, &pod, "").await?;
         }
     } else {
-        log(context, &pod).await?;
+        log(context, &pod, "").await?;
     }
     if args.restart == "Always" {
         return Ok(ExitCode::SUCCESS);
@@ -115,8 +115,10 @@ async fn until(
     }
 }
 
-async fn log(context: &Context, pod: &Value) -> Result<()> {
-    let path = format!("/api/v1/namespaces/{}/pods/{}/log?follow=true", super::namespace_of(pod), name_of(pod));
+/// Shows a container's log to its end; an empty name is the only container's.
+pub(super) async fn log(context: &Context, pod: &Value, container: &str) -> Result<()> {
+    let parameters = query(&[("container", container), ("follow", "true")]);
+    let path = format!("/api/v1/namespaces/{}/pods/{}/log{parameters}", super::namespace_of(pod), name_of(pod));
     let mut body = context.rest.stream(Method::GET, &path, "*/*", None).await?.into_body();
     while let Some(frame) = body.frame().await {
         let data = frame.context("the log broke off")?.into_data().unwrap_or_default();

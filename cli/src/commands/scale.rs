@@ -5,7 +5,10 @@ use super::{
     report::{MERGE_PATCH, Reporter},
     select::{self, Found, Unnamed},
 };
-use crate::args::{DryRun, Scale};
+use crate::{
+    args::{DryRun, Scale},
+    rest::ApiError,
+};
 use anyhow::{Result, bail};
 use serde_json::json;
 
@@ -14,8 +17,11 @@ pub(super) async fn run(context: &Context, args: &Scale) -> Result<()> {
         bail!("The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0");
     }
     let selected = select::select(context, &args.choice.target, &args.choice, Unnamed::Refused).await?;
-    if selected.found.is_empty() && selected.failures.is_empty() {
-        bail!("no objects passed to scale");
+    if selected.found.is_empty() {
+        // kubectl says both in one line.
+        let why = selected.failures.first().and_then(|failure| failure.downcast_ref::<ApiError>());
+        let why = why.and_then(|api| api.status["message"].as_str()).unwrap_or_default();
+        bail!("{}", format!("no objects passed to scale {why}").trim_end());
     }
     let mut reporter = Reporter::new(&args.change)?;
     let mut failures = selected.failures;

@@ -75,7 +75,7 @@ pub(super) async fn select(
     if choice.all && choice.field_selector.is_some() {
         bail!("cannot set --all and --field-selector at the same time");
     }
-    if !choice.files.filename.is_empty() {
+    if !choice.files.is_empty() {
         return of_files(context, &discovery, choice).await;
     }
     let mut selected = Selected::default();
@@ -137,10 +137,10 @@ async fn of_target(
 
 /// The objects of the files as they stand there: for `--local`.
 pub(super) async fn local(context: &Context, choice: &Choice) -> Result<Selected> {
-    if !choice.target.is_empty() && choice.files.filename.is_empty() {
+    if !choice.target.is_empty() && choice.files.is_empty() {
         bail!("can only use local files by -f pod.yaml or --filename=pod.json when --local=true is set");
     }
-    if choice.files.filename.is_empty() {
+    if choice.files.is_empty() {
         bail!("one or more files must be specified as -f pod.yaml or --filename=pod.json");
     }
     let discovery = context.discovery().await?;

@@ -5,10 +5,11 @@ mod env;
 
 use super::{
     Context, apply,
+    create::access,
     report::{Reporter, STRATEGIC_PATCH},
     select::{self, Found, Selected, Unnamed},
 };
-use crate::args::{DryRun, Set, SetResources, SetThing};
+use crate::args::{DryRun, Set, SetResources, SetSubject, SetThing};
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Map, Value, json};
 
@@ -19,7 +20,30 @@ pub(super) async fn run(context: &Context, args: &Set) -> Result<()> {
         Set::Resources(args) => resources(context, args).await,
         Set::Selector(args) => selector(context, args).await,
         Set::Serviceaccount(args) => service_account(context, args).await,
+        Set::Subject(args) => subject(context, args).await,
     }
+}
+
+/// Adds subjects to bindings.
+async fn subject(context: &Context, args: &SetSubject) -> Result<()> {
+    let added = access::subjects(&args.subjects)?;
+    if added.is_empty() {
+        bail!("you must specify at least one value of user, group or serviceaccount");
+    }
+    let selected = selected(context, &args.set, &args.set.choice.target).await?;
+    change(context, &args.set, selected, "subjects updated", |found| {
+        if !found.resource.kind.ends_with("RoleBinding") {
+            bail!("setting subject is only supported for RoleBinding/ClusterRoleBinding");
+        }
+        let mut subjects = found.object["subjects"].as_array().cloned().unwrap_or_default();
+        let missing: Vec<Value> = added.iter().filter(|subject| !subjects.contains(subject)).cloned().collect();
+        if missing.is_empty() {
+            return Ok(None);
+        }
+        subjects.extend(missing);
+        Ok(Some(json!({ "subjects": subjects })))
+    })
+    .await
 }
 
 /// The objects that the words before the changes name.
@@ -30,7 +54,7 @@ async fn selected(context: &Context, args: &SetThing, target: &[String]) -> Resu
     if args.local {
         return select::local(context, &args.choice).await;
     }
-    if target.is_empty() && args.choice.files.filename.is_empty() {
+    if target.is_empty() && args.choice.files.is_empty() {
         bail!("one or more resources must be specified as <resource> <name> or <resource>/<name>");
     }
     select::select(context, target, &args.choice, Unnamed::Refused).await

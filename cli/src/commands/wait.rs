@@ -4,7 +4,7 @@ use super::{Context, Selection, apply, name_of, namespace_of, parse_duration, wi
 use crate::{
     args::Wait,
     manifest,
-    output::{self, jsonpath},
+    output::{self, Format, Objects, jsonpath},
     resources::{self, ResourceType, Target, query},
     rest::{ApiError, JSON},
 };
@@ -78,6 +78,7 @@ fn has_condition(object: &Value, name: &str, status: &str) -> bool {
 
 pub(super) async fn run(context: &Context, args: &Wait) -> Result<()> {
     let goal = Goal::parse(&args.condition)?;
+    let format = Format::of_change(args.output.as_deref(), args.template.as_deref())?;
     let timeout = if args.timeout.starts_with('-') { WEEK } else { parse_duration(&args.timeout)? };
     let deadline = tokio::time::Instant::now() + timeout;
     let objects = find(context, args, &goal).await?;
@@ -86,8 +87,13 @@ pub(super) async fn run(context: &Context, args: &Wait) -> Result<()> {
     }
     for (resource, namespace, name) in &objects {
         let reached = until(context, resource, namespace, name, &goal);
-        if tokio::time::timeout_at(deadline, reached).await.map_err(|_| timed_out(resource, name))?? {
-            output::line(format_args!("{} condition met", resource.display(name)))?;
+        let object = tokio::time::timeout_at(deadline, reached).await.map_err(|_| timed_out(resource, name))??;
+        match &format {
+            None => output::line(format_args!("{} condition met", resource.display(name)))?,
+            Some(format) => {
+                let items = vec![(resource.clone(), with_type(resource, vec![object]).remove(0))];
+                Objects { items, single: true, ..Objects::default() }.print(format, true)?;
+            }
         }
     }
     Ok(())
@@ -99,7 +105,7 @@ fn timed_out(resource: &ResourceType, name: &str) -> anyhow::Error {
 
 async fn find(context: &Context, args: &Wait, goal: &Goal) -> Result<Vec<(ResourceType, String, String)>> {
     let discovery = context.discovery().await?;
-    if !args.files.filename.is_empty() {
+    if !args.files.is_empty() {
         let manifests = manifest::read(&args.files).await?;
         return manifests
             .iter()
@@ -111,7 +117,11 @@ async fn find(context: &Context, args: &Wait, goal: &Goal) -> Result<Vec<(Resour
             .collect();
     }
     let mut found = Vec::new();
-    let selection = Selection { labels: args.selector.as_deref().unwrap_or_default(), ..Selection::default() };
+    let selection = Selection {
+        labels: args.selector.as_deref().unwrap_or_default(),
+        fields: args.field_selector.as_deref().unwrap_or_default(),
+        all_namespaces: args.all_namespaces,
+    };
     for target in resources::targets(&discovery, &args.target)? {
         found.extend(of_target(context, args, target, &selection, goal).await?);
     }
@@ -126,7 +136,7 @@ async fn of_target(
     goal: &Goal,
 ) -> Result<Vec<(ResourceType, String, String)>> {
     if target.names.is_empty() {
-        if !args.all && args.selector.is_none() {
+        if !args.all && args.selector.is_none() && args.field_selector.is_none() {
             bail!("resource(s) were provided, but no resource name was specified");
         }
         let objects = context.objects(&target, selection).await?;
@@ -164,14 +174,19 @@ pub(super) async fn until_gone(
     follow(context, resource, namespace, name, is_gone).await
 }
 
-async fn until(context: &Context, resource: &ResourceType, namespace: &str, name: &str, goal: &Goal) -> Result<bool> {
-    if *goal == Goal::Deleted {
-        until_gone(context, resource, namespace, name, None).await?;
-        return Ok(true);
-    }
-    let is_reached = |object: Option<&Value>| Ok(object.is_some_and(|object| goal.is_reached(object)));
+/// The object when it is as asked; what it was before, when it was to go.
+async fn until(context: &Context, resource: &ResourceType, namespace: &str, name: &str, goal: &Goal) -> Result<Value> {
+    let mut seen = Value::Null;
+    let is_reached = |object: Option<&Value>| {
+        let reached = match object {
+            None => *goal == Goal::Deleted,
+            Some(object) => goal.is_reached(object),
+        };
+        seen = object.cloned().unwrap_or_else(|| std::mem::take(&mut seen));
+        Ok(reached)
+    };
     follow(context, resource, namespace, name, is_reached).await?;
-    Ok(true)
+    Ok(seen)
 }
 
 /// Lists the one object and follows its changes until `is_done`; lists again

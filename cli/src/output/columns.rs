@@ -29,6 +29,24 @@ impl Spec {
         Ok(Self { columns })
     }
 
+    /// Reads a file of two lines: headings, and the paths under them.
+    ///
+    /// # Errors
+    /// As many headings as paths are needed; a path that does not parse.
+    pub fn parse_file(text: &str) -> Result<Self> {
+        let mut lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let (Some(headings), Some(paths)) = (lines.next(), lines.next()) else {
+            bail!(
+                "invalid template, missing header line. Expected format is one line of space separated headers, one line of space separated column specs."
+            );
+        };
+        if headings.len() != paths.len() {
+            bail!("number of headers ({}) and field specifications ({}) don't match", headings.len(), paths.len());
+        }
+        let column = |(heading, path): (&str, &str)| Ok((heading.to_owned(), Template::parse_relaxed(path)?));
+        Ok(Self { columns: headings.into_iter().zip(paths).map(column).collect::<Result<_>>()? })
+    }
+
     /// The table; `<none>` where a path finds nothing.
     ///
     /// # Errors
@@ -62,5 +80,8 @@ mod tests {
         let pod = json!({"metadata": {"name": "a"}, "spec": {"containers": [{"image": "x"}, {"image": "y"}]}});
         assert_eq!(spec.render(&[&pod], true).expect("renders"), "NAME   IMAGES   NODE\na      x,y      <none>\n");
         assert!(Spec::parse("NAME").is_err());
+        let file = Spec::parse_file("NAME  NODE\n.metadata.name .spec.nodeName\n").expect("valid");
+        assert_eq!(file, Spec::parse("NAME:.metadata.name,NODE:.spec.nodeName").expect("valid"));
+        assert!(Spec::parse_file("NAME NODE\n.a\n").is_err() && Spec::parse_file("NAME\n").is_err());
     }
 }

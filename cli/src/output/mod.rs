@@ -1,12 +1,16 @@
 //! Objects become bytes on standard output; nothing else prints.
 
 pub mod columns;
+mod format;
+pub mod gotemplate;
 pub mod jsonpath;
 pub mod table;
 pub mod yaml;
 
+pub use format::Format;
+
 use crate::resources::ResourceType;
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde_json::{Value, json};
 use std::io::Write;
 
@@ -30,53 +34,6 @@ pub fn size(bytes: u64) -> String {
         1_000..1_000_000 => format!("{:.1}kB", bytes as f64 / 1e3),
         1_000_000..1_000_000_000 => format!("{:.1}MB", bytes as f64 / 1e6),
         _ => format!("{:.1}GB", bytes as f64 / 1e9),
-    }
-}
-
-/// `-o`, parsed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// A table; wide or not.
-    Table {
-        /// Also columns of priority 1.
-        wide: bool,
-    },
-    /// `json`
-    Json,
-    /// `yaml`
-    Yaml,
-    /// `name`
-    Name,
-    /// `jsonpath=…`
-    JsonPath(jsonpath::Template),
-    /// `custom-columns=…`
-    CustomColumns(columns::Spec),
-}
-
-/// What can follow `-o`.
-const FORMATS: &str = "custom-columns,json,jsonpath,name,wide,yaml";
-
-impl Format {
-    /// Reads `-o`'s value.
-    ///
-    /// # Errors
-    /// An unknown format; a template that does not parse.
-    pub fn parse(text: Option<&str>) -> Result<Self> {
-        let Some(text) = text else { return Ok(Self::Table { wide: false }) };
-        let (name, argument) = text.split_once('=').unwrap_or((text, ""));
-        Ok(match name {
-            "wide" => Self::Table { wide: true },
-            "json" => Self::Json,
-            "yaml" => Self::Yaml,
-            "name" => Self::Name,
-            "jsonpath" if !argument.is_empty() => Self::JsonPath(jsonpath::Template::parse(argument)?),
-            "jsonpath" => bail!("template format specified but no template given"),
-            "custom-columns" if !argument.is_empty() => Self::CustomColumns(columns::Spec::parse(argument)?),
-            "custom-columns" => bail!("custom-columns format specified but no custom columns given"),
-            other => bail!(
-                "unable to match a printer suitable for the output format {other:?}, allowed formats are: {FORMATS}"
-            ),
-        })
     }
 }
 
@@ -115,7 +72,14 @@ impl Objects {
     /// # Errors
     /// When standard output is gone, or a template does not fit the objects.
     pub fn print(&self, format: &Format, headers: bool) -> Result<()> {
-        let mut out = stdout();
+        self.write(&mut stdout(), format, headers)
+    }
+
+    /// The same to somewhere else.
+    ///
+    /// # Errors
+    /// As [`Objects::print`].
+    pub fn write(&self, mut out: impl Write, format: &Format, headers: bool) -> Result<()> {
         match format {
             Format::Json => writeln!(out, "{}", json_text(&self.document())?)?,
             Format::Yaml => write!(out, "{}", yaml::to_string(&self.document()))?,
@@ -125,6 +89,12 @@ impl Objects {
                 }
             }
             Format::JsonPath(template) => write!(out, "{}", template.render(&self.document())?)?,
+            Format::JsonPathAsJson(template) => {
+                for found in template.find_each(&self.document()) {
+                    writeln!(out, "{}", json_text(&json!(found))?)?;
+                }
+            }
+            Format::GoTemplate(template) => write!(out, "{}", template.render(&self.document())?)?,
             Format::CustomColumns(spec) => {
                 let objects: Vec<&Value> = self.items.iter().map(|(_, object)| object).collect();
                 write!(out, "{}", spec.render(&objects, headers)?)?;

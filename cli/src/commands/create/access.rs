@@ -3,10 +3,32 @@
 use super::bare;
 use crate::{
     args::{CreateClusterRole, CreateClusterRoleBinding, CreateNamed, CreateRoleBinding, CreateRules, CreateSubjects},
+    commands::run::pairs,
     resources::Discovery,
 };
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
+use std::io::Write;
+
+/// What resources can be asked to do.
+const VERBS: [&str; 16] = [
+    "*",
+    "get",
+    "delete",
+    "list",
+    "create",
+    "update",
+    "patch",
+    "watch",
+    "proxy",
+    "deletecollection",
+    "use",
+    "bind",
+    "approve",
+    "sign",
+    "escalate",
+    "impersonate",
+];
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -23,6 +45,10 @@ pub(super) fn rules(discovery: &Discovery, args: &CreateRules) -> Result<Vec<Val
     }
     if args.resource.is_empty() {
         bail!("at least one resource must be specified");
+    }
+    for verb in args.verb.iter().filter(|verb| !VERBS.contains(&verb.as_str())) {
+        // One may have a verb of one's own.
+        let _ = writeln!(std::io::stderr(), "Warning: '{verb}' is not a standard resource verb");
     }
     let mut groups: Vec<(String, Vec<String>)> = Vec::new();
     for word in &args.resource {
@@ -51,7 +77,7 @@ pub(super) fn rules(discovery: &Discovery, args: &CreateRules) -> Result<Vec<Val
     Ok(groups.into_iter().map(rule).collect())
 }
 
-pub(super) fn cluster_rules(discovery: &Discovery, args: &CreateClusterRole) -> Result<Vec<Value>> {
+fn cluster_rules(discovery: &Discovery, args: &CreateClusterRole) -> Result<Vec<Value>> {
     if args.non_resource_url.is_empty() {
         return rules(discovery, &args.rules);
     }
@@ -64,7 +90,22 @@ pub(super) fn cluster_rules(discovery: &Discovery, args: &CreateClusterRole) -> 
     Ok(all)
 }
 
-fn subjects(args: &CreateSubjects) -> Result<Vec<Value>> {
+/// A ClusterRole; its rules are its own or those of others.
+pub(super) fn cluster_role(discovery: &Discovery, args: &CreateClusterRole) -> Result<Value> {
+    let Some(labels) = &args.aggregation_rule else {
+        return Ok(role("ClusterRole", &args.named, cluster_rules(discovery, args)?));
+    };
+    let labels: Vec<String> = labels.split(',').map(str::to_owned).collect();
+    let labels = pairs(&labels, "aggregation rule")?;
+    let labels: serde_json::Map<String, Value> = labels.into_iter().map(|(key, value)| (key, value.into())).collect();
+    let mut role = bare("rbac.authorization.k8s.io/v1", "ClusterRole", &args.named);
+    role["aggregationRule"] = json!({"clusterRoleSelectors": [{"matchLabels": labels}]});
+    role["rules"] = Value::Null;
+    Ok(role)
+}
+
+/// Who is meant by `--user`, `--group` and `--serviceaccount`.
+pub(in crate::commands) fn subjects(args: &CreateSubjects) -> Result<Vec<Value>> {
     let of_kind = |kind: &'static str| move |name: &String| json!({"apiGroup": GROUP, "kind": kind, "name": name});
     let mut subjects: Vec<Value> = args.user.iter().map(of_kind("User")).collect();
     subjects.extend(args.group.iter().map(of_kind("Group")));

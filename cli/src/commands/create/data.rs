@@ -1,10 +1,11 @@
 //! ConfigMaps and Secrets from literals and files.
 
 use super::bare;
-use crate::args::{CreateData, CreateNamed, CreateSecret};
+use crate::args::{CreateData, CreateDockerRegistry, CreateGeneric, CreateNamed};
 use anyhow::{Context as _, Result, bail};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 use std::path::Path;
 
 pub(super) fn config_map(args: &CreateData) -> Result<Value> {
@@ -21,7 +22,7 @@ pub(super) fn config_map(args: &CreateData) -> Result<Value> {
             map[field] = data.into();
         }
     }
-    Ok(map)
+    Ok(hashed(map, args.append_hash))
 }
 
 fn secret(named: &CreateNamed, kind: &str, data: impl IntoIterator<Item = (String, Vec<u8>)>) -> Value {
@@ -37,31 +38,67 @@ fn secret(named: &CreateNamed, kind: &str, data: impl IntoIterator<Item = (Strin
     secret
 }
 
-pub(super) fn generic(args: &CreateData) -> Result<Value> {
-    Ok(secret(&args.named, args.secret_type.as_deref().unwrap_or_default(), read(args)?))
+pub(super) fn generic(args: &CreateGeneric) -> Result<Value> {
+    let secret = secret(&args.data.named, &args.secret_type, read(&args.data)?);
+    Ok(hashed(secret, args.data.append_hash))
 }
 
-pub(super) fn tls(named: &CreateNamed, cert: &Path, key: &Path) -> Result<Value> {
-    let read = |path: &Path| std::fs::read(path).with_context(|| format!("read {}", path.display()));
+pub(super) fn tls(named: &CreateNamed, cert: &Path, key: &Path, append_hash: bool) -> Result<Value> {
+    let read = |path: &Path| std::fs::read(path).with_context(|| format!("Cannot read file {}", path.display()));
     let data = [("tls.crt".to_owned(), read(cert)?), ("tls.key".to_owned(), read(key)?)];
-    Ok(secret(named, "kubernetes.io/tls", data))
+    Ok(hashed(secret(named, "kubernetes.io/tls", data), append_hash))
 }
 
-pub(super) fn docker_registry(args: &CreateSecret) -> Result<Value> {
-    let CreateSecret::DockerRegistry { named, docker_server, docker_username, docker_password, docker_email } = args
-    else {
-        bail!("no credentials of a registry are given")
-    };
-    let auth = BASE64_STANDARD.encode(format!("{docker_username}:{docker_password}"));
-    // The order of the fields is kubectl's, so that both make the same Secret.
-    let fields =
-        [("username", docker_username), ("password", docker_password), ("email", docker_email), ("auth", &auth)];
+pub(super) fn docker_registry(args: &CreateDockerRegistry) -> Result<Value> {
+    let mut data = Vec::new();
+    for source in &args.from_file {
+        read_file(source, &mut data)?;
+    }
+    if data.is_empty() {
+        data.push((".dockerconfigjson".to_owned(), docker_config(args).into_bytes()));
+    }
+    if !data.iter().any(|(key, _)| key == ".dockerconfigjson") {
+        bail!("data[.dockerconfigjson]: Required value");
+    }
+    Ok(hashed(secret(&args.named, "kubernetes.io/dockerconfigjson", data), args.append_hash))
+}
+
+/// The order of the fields is kubectl's, so that both make the same Secret.
+fn docker_config(args: &CreateDockerRegistry) -> String {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    let (username, password) = (text(&args.docker_username), text(&args.docker_password));
+    let auth = BASE64_STANDARD.encode(format!("{username}:{password}"));
+    let fields = [("username", username), ("password", password), ("email", args.docker_email.clone()), ("auth", auth)];
     let fields = fields.into_iter().filter(|(_, value)| !value.is_empty());
-    let fields: Vec<String> =
-        fields.map(|(name, value)| format!("\"{name}\":{}", Value::from(value.as_str()))).collect();
-    let server = Value::from(docker_server.as_str());
-    let config = format!("{{\"auths\":{{{server}:{{{}}}}}}}", fields.join(","));
-    Ok(secret(named, "kubernetes.io/dockerconfigjson", [(".dockerconfigjson".to_owned(), config.into_bytes())]))
+    let fields: Vec<String> = fields.map(|(name, value)| format!("\"{name}\":{}", Value::from(value))).collect();
+    let server = Value::from(args.docker_server.as_str());
+    format!("{{\"auths\":{{{server}:{{{}}}}}}}", fields.join(","))
+}
+
+/// Puts a hash of the content after the name, as kubectl and kustomize do.
+fn hashed(mut object: Value, wanted: bool) -> Value {
+    if !wanted {
+        return object;
+    }
+    let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let data = if object["data"].is_null() { json!({}) } else { object["data"].clone() };
+    let mut content = json!({"kind": object["kind"], "name": name, "data": data});
+    for field in ["binaryData", "type"] {
+        if !object[field].is_null() {
+            content[field] = object[field].clone();
+        }
+    }
+    if content["kind"] == "Secret" && content["type"].is_null() {
+        content["type"] = "".into();
+    }
+    // Go's JSON has these letters escaped.
+    let content = content.to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
+    let digest = Sha256::digest(content);
+    let digits = digest.iter().take(5).flat_map(|byte| [byte >> 4, byte & 15]);
+    // Letters that make no words.
+    let hash: String = digits.map(|digit| char::from(b"gh2k456789mbcdtf"[usize::from(digit)])).collect();
+    object["metadata"]["name"] = format!("{name}-{hash}").into();
+    object
 }
 
 fn read(args: &CreateData) -> Result<Vec<(String, Vec<u8>)>> {
@@ -95,7 +132,13 @@ fn read_file(source: &str, data: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
         None => (None, Path::new(source)),
     };
     let mut add = |key: String, path: &Path| -> Result<()> {
-        data.push((key, std::fs::read(path).with_context(|| format!("read {}", path.display()))?));
+        let bytes = std::fs::read(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                anyhow::anyhow!("error reading {}: no such file or directory", path.display())
+            }
+            _ => anyhow::anyhow!("error reading {}: {error}", path.display()),
+        })?;
+        data.push((key, bytes));
         Ok(())
     };
     if !path.is_dir() {

@@ -24,7 +24,7 @@ const HASH: &str = "pod-template-hash";
 
 /// What stays as the Deployment has it.
 const KEPT: [&str; 6] = [
-    super::super::replace::LAST_APPLIED,
+    super::super::apply::LAST_APPLIED,
     "deployment.kubernetes.io/revision",
     "deployment.kubernetes.io/revision-history",
     "deployment.kubernetes.io/desired-replicas",
@@ -48,7 +48,7 @@ pub(super) async fn run(context: &Context, args: &RolloutUndo) -> Result<()> {
 
 /// Whoever applies files finds the old state in them again.
 fn warn_of_apply(found: &Found) -> Result<()> {
-    let annotation = super::super::replace::LAST_APPLIED;
+    let annotation = super::super::apply::LAST_APPLIED;
     if found.object["metadata"]["annotations"][annotation].is_null() {
         return Ok(());
     }
