@@ -22,7 +22,8 @@ pub(super) async fn of(context: &Context, object: &Value) -> Result<Vec<Value>> 
     };
     let mut list = context.rest.get(&format!("{path}{}", query(&[("fieldSelector", &fields)]))).await?;
     let mut events = list["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
-    events.sort_by_key(last_seen);
+    // By this field alone, as kubectl does: events of the newer API, which have none, come first.
+    events.sort_by_key(|event| timestamp(&event["lastTimestamp"]));
     Ok(events)
 }
 

@@ -34,7 +34,6 @@ pub(super) fn describe(page: &mut Page, node: &Value, pods: &[Value], lease: Opt
         page.line(1, "AcquireTime", text(&lease["spec"]["acquireTime"]));
         page.line(1, "RenewTime", text(&lease["spec"]["renewTime"]));
     }
-    page.next_block();
     let columns = [
         ("Type", "type"),
         ("Status", "status"),
@@ -60,7 +59,6 @@ pub(super) fn describe(page: &mut Page, node: &Value, pods: &[Value], lease: Opt
         page.line(0, "PodCIDR", cidr);
     }
     page.line(0, "Non-terminated Pods", format!("({} in total)", pods.len()));
-    page.next_block();
     pod_table(page, pods);
 }
 

@@ -1,76 +1,81 @@
-//! Lines of a description, with the values of each block in one column.
+//! Lines of a description, with values in columns.
 
 use serde_json::{Map, Value};
 
-/// Spaces between the longest label of a block and its values.
+/// Spaces after the longest cell of a column.
 const GAP: usize = 2;
 
-/// A description being written. Labels and values collect in a block; a block
-/// ends where the next one begins.
+/// A description being written: lines of cells. A column is as wide as its
+/// widest cell in lines that follow each other; a line without the column ends
+/// it (as Go's `text/tabwriter`, through which kubectl writes).
 #[derive(Default)]
 pub(super) struct Page {
-    text: String,
-    block: Vec<(usize, String, String)>,
+    lines: Vec<Vec<String>>,
 }
 
 impl Page {
     /// `label:  value` at a level of indentation.
     pub(super) fn line(&mut self, level: usize, label: &str, value: impl Into<String>) {
-        self.block.push((level, format!("{label}:"), value.into()));
+        self.lines.push(vec![format!("{}{label}:", "  ".repeat(level)), value.into()]);
     }
 
-    /// A heading with nothing after it.
+    /// A heading with nothing after it, which ends all columns.
     pub(super) fn heading(&mut self, level: usize, label: &str) {
-        self.line(level, label, "");
+        self.raw(level, &format!("{label}:"));
     }
 
-    /// Text that stands alone.
+    /// Text that stands alone, and ends all columns.
     pub(super) fn raw(&mut self, level: usize, text: &str) {
-        self.end_block();
-        self.text.push_str(&format!("{}{text}\n", "  ".repeat(level)));
+        let indent = "  ".repeat(level);
+        self.lines.extend(text.split('\n').map(|line| vec![format!("{indent}{line}")]));
     }
 
     /// A label whose values go below each other: maps and lists.
     pub(super) fn lines(&mut self, level: usize, label: &str, values: &[String]) {
         let Some((first, rest)) = values.split_first() else { return self.line(level, label, "<none>") };
         self.line(level, label, first.clone());
-        self.block.extend(rest.iter().map(|value| (level, String::new(), value.clone())));
+        self.lines.extend(rest.iter().map(|value| vec![String::new(), value.clone()]));
     }
 
     /// Rows under headings, indented.
     pub(super) fn table(&mut self, level: usize, rows: &[Vec<String>]) {
-        self.end_block();
-        let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width =
-            |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-        let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0) + GAP).collect();
         for row in rows {
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-            let line = format!("{}{}", "  ".repeat(level), cells.collect::<String>());
-            self.text.push_str(line.trim_end());
-            self.text.push('\n');
+            let mut cells = row.clone();
+            if let Some(first) = cells.first_mut() {
+                *first = format!("{}{first}", "  ".repeat(level));
+            }
+            self.lines.push(cells);
         }
-    }
-
-    fn end_block(&mut self) {
-        let label_width = |(level, label, _): &(usize, String, String)| level * 2 + label.chars().count() + GAP;
-        let width = self.block.iter().map(label_width).max().unwrap_or(0);
-        for (level, label, value) in self.block.drain(..) {
-            let label = format!("{}{label}", "  ".repeat(level));
-            self.text.push_str(format!("{label:<width$}{value}").trim_end());
-            self.text.push('\n');
-        }
-    }
-
-    /// Ends the current block, so that the next one has its own column.
-    pub(super) fn next_block(&mut self) {
-        self.end_block();
     }
 
     /// The whole text.
-    pub(super) fn finish(mut self) -> String {
-        self.end_block();
-        self.text
+    pub(super) fn finish(self) -> String {
+        let columns = self.lines.iter().map(Vec::len).max().unwrap_or(0);
+        let mut widths: Vec<Vec<usize>> = self.lines.iter().map(|line| vec![0; line.len()]).collect();
+        for column in 0..columns {
+            self.measure(column, &mut widths);
+        }
+        let mut text = String::new();
+        for (line, widths) in self.lines.iter().zip(&widths) {
+            let cells = line.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+            text.push_str(cells.collect::<String>().trim_end());
+            text.push('\n');
+        }
+        text
+    }
+
+    /// Finds the widths of one column; a line's last cell is in none.
+    fn measure(&self, column: usize, widths: &mut [Vec<usize>]) {
+        let has = |line: &Vec<String>| column + 1 < line.len();
+        let mut start = 0;
+        while start < self.lines.len() {
+            let end =
+                self.lines[start..].iter().position(|line| !has(line)).map_or(self.lines.len(), |end| start + end);
+            let cells = self.lines[start..end].iter().map(|line| line[column].chars().count());
+            let width = cells.max().unwrap_or(0) + GAP;
+            widths[start..end].iter_mut().for_each(|line| line[column] = width);
+            start = end + 1;
+        }
     }
 }
 
@@ -82,6 +87,12 @@ pub(in super::super) fn text(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
+}
+
+/// A time as kubectl writes it in descriptions; text that is none stays.
+pub(super) fn date(time: &str) -> String {
+    let Ok(time) = time.parse::<jiff::Timestamp>() else { return time.to_owned() };
+    time.to_zoned(jiff::tz::TimeZone::system()).strftime("%a, %d %b %Y %H:%M:%S %z").to_string()
 }
 
 /// `key: value` lines (annotations) or `key=value` lines (labels).
@@ -112,11 +123,18 @@ pub(super) fn conditions(page: &mut Page, object: &Value, columns: &[(&str, &str
     if conditions.is_empty() {
         return;
     }
-    page.heading(0, "Conditions");
+    page.raw(0, "Conditions:");
     let mut rows = vec![columns.iter().map(|(heading, _)| (*heading).to_owned()).collect::<Vec<_>>()];
-    rows.push(columns.iter().map(|(heading, _)| "-".repeat(heading.len())).collect());
+    // A pod's table has no rule under its headings.
+    if columns.len() > 2 {
+        rows.push(columns.iter().map(|(heading, _)| "-".repeat(heading.len())).collect());
+    }
     for condition in conditions {
-        rows.push(columns.iter().map(|(_, field)| condition[*field].as_str().unwrap_or_default().to_owned()).collect());
+        let mut row: Vec<String> =
+            columns.iter().map(|(_, field)| condition[*field].as_str().unwrap_or_default().to_owned()).collect();
+        // As upstream: the widest type too has a blank after it.
+        row[0].push(' ');
+        rows.push(row);
     }
     page.table(1, &rows);
 }
@@ -133,7 +151,6 @@ pub(super) fn describe_any(page: &mut Page, object: &Value) {
             outline(page, 0, field, value);
         }
     }
-    page.next_block();
 }
 
 fn outline(page: &mut Page, level: usize, field: &str, value: &Value) {
@@ -181,10 +198,12 @@ mod tests {
         let mut page = Page::default();
         page.line(0, "Name", "web");
         page.lines(0, "Annotations", &["a: 1".to_owned(), "b: 2".to_owned()]);
+        page.heading(0, "Rows");
         page.table(1, &[vec!["Type".to_owned(), "Status".to_owned()], vec!["Ready".to_owned(), "True".to_owned()]]);
+        page.line(0, "Last", "x");
         assert_eq!(
             page.finish(),
-            "Name:         web\nAnnotations:  a: 1\n              b: 2\n  Type   Status\n  Ready  True\n"
+            "Name:         web\nAnnotations:  a: 1\n              b: 2\nRows:\n  Type   Status\n  Ready  True\nLast:    x\n"
         );
     }
 

@@ -11,7 +11,9 @@ pub(super) fn describe(page: &mut Page, pod: &Value) {
     }
     page.line(0, "Service Account", text(&spec["serviceAccountName"]));
     page.line(0, "Node", node(pod));
-    page.line(0, "Start Time", text(&status["startTime"]));
+    if let Some(since) = status["startTime"].as_str() {
+        page.line(0, "Start Time", page::date(since));
+    }
     page::labels(page, pod);
     page.line(0, "Status", phase(pod));
     for field in ["reason", "message"] {
@@ -24,15 +26,15 @@ pub(super) fn describe(page: &mut Page, pod: &Value) {
     if let Some(owner) = controller(pod) {
         page.line(0, "Controlled By", owner);
     }
-    page.next_block();
-    containers(page, "Init Containers", &spec["initContainers"], &status["initContainerStatuses"]);
-    containers(page, "Containers", &spec["containers"], &status["containerStatuses"]);
+    containers(page, Within::Pod, "Init Containers", &spec["initContainers"], &status["initContainerStatuses"]);
+    containers(page, Within::Pod, "Containers", &spec["containers"], &status["containerStatuses"]);
+    let added = (&spec["ephemeralContainers"], &status["ephemeralContainerStatuses"]);
+    containers(page, Within::Pod, "Ephemeral Containers", added.0, added.1);
     page::conditions(page, pod, &[("Type", "type"), ("Status", "status")]);
-    volumes(page, &spec["volumes"]);
+    volumes(page, Within::Pod, &spec["volumes"]);
     page.line(0, "QoS Class", text(&status["qosClass"]));
     page.lines(0, "Node-Selectors", &pairs(&spec["nodeSelector"], "="));
     page.lines(0, "Tolerations", &tolerations(&spec["tolerations"]));
-    page.next_block();
 }
 
 fn node(pod: &Value) -> String {
@@ -54,7 +56,7 @@ fn ips(page: &mut Page, status: &Value) {
     if ips.is_empty() {
         return page.line(0, "IPs", "<none>");
     }
-    page.heading(0, "IPs");
+    page.raw(0, "IPs:");
     for ip in ips {
         page.line(1, "IP", text(&ip["ip"]));
     }
@@ -67,19 +69,37 @@ pub(super) fn controller(object: &Value) -> Option<String> {
     Some(format!("{}/{}", text(&owner["kind"]), text(&owner["name"])))
 }
 
-/// The containers of a pod or of a template (which has no statuses).
-pub(super) fn containers(page: &mut Page, heading: &str, containers: &Value, statuses: &Value) {
+/// What parts are of; those of a template stand further in, and have no statuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Within {
+    Pod,
+    Template,
+}
+
+impl Within {
+    fn level(self) -> usize {
+        usize::from(self == Self::Template)
+    }
+
+    /// The line over the fields of a container or a volume.
+    fn title(self, page: &mut Page, named: &Value) {
+        let blank = if self == Self::Template { " " } else { "" };
+        page.raw(1, &format!("{blank}{}:", text(&named["name"])));
+    }
+}
+
+/// The containers of a pod or of a template.
+pub(super) fn containers(page: &mut Page, within: Within, heading: &str, containers: &Value, statuses: &Value) {
     let Some(containers) = containers.as_array().filter(|containers| !containers.is_empty()) else { return };
-    page.heading(0, heading);
+    page.raw(within.level(), &format!("{heading}:"));
     for container in containers {
+        within.title(page, container);
         let status = statuses.as_array().and_then(|all| all.iter().find(|status| status["name"] == container["name"]));
         describe_container(page, container, status);
-        page.next_block();
     }
 }
 
 fn describe_container(page: &mut Page, container: &Value, status: Option<&Value>) {
-    page.raw(1, &format!("{}:", text(&container["name"])));
     if let Some(status) = status {
         page.line(2, "Container ID", status["containerID"].as_str().unwrap_or_default());
     }
@@ -90,7 +110,7 @@ fn describe_container(page: &mut Page, container: &Value, status: Option<&Value>
     ports(page, container);
     for (label, field) in [("Command", "command"), ("Args", "args")] {
         if let Some(words) = container[field].as_array() {
-            page.heading(2, label);
+            page.raw(2, &format!("{label}:"));
             words.iter().for_each(|word| page.raw(3, &text(word)));
         }
     }
@@ -121,7 +141,12 @@ fn ports(page: &mut Page, container: &Value) {
         .map(|port| format!("{}/{}", text(&port["containerPort"]), port["protocol"].as_str().unwrap_or("TCP")))
         .collect();
     let label = if ports.len() > 1 { "Ports" } else { "Port" };
-    page.line(2, label, if ports.is_empty() { "<none>".to_owned() } else { ports.join(", ") });
+    let joined = |ports: &[String]| if ports.is_empty() { "<none>".to_owned() } else { ports.join(", ") };
+    page.line(2, label, joined(&ports));
+    let of_hosts = container["ports"].as_array().into_iter().flatten().map(|port| {
+        format!("{}/{}", port["hostPort"].as_i64().unwrap_or(0), port["protocol"].as_str().unwrap_or("TCP"))
+    });
+    page.line(2, &format!("Host {label}"), joined(&of_hosts.collect::<Vec<_>>()));
 }
 
 fn state(page: &mut Page, label: &str, state: &Value) {
@@ -139,7 +164,8 @@ fn state(page: &mut Page, label: &str, state: &Value) {
     ];
     for (label, field) in fields {
         if !detail[field].is_null() {
-            page.line(3, label, text(&detail[field]));
+            let value = text(&detail[field]);
+            page.line(3, label, if field.ends_with("edAt") { page::date(&value) } else { value });
         }
     }
 }
@@ -235,21 +261,80 @@ fn mounts(page: &mut Page, mounts: &Value) {
     }
 }
 
-fn volumes(page: &mut Page, volumes: &Value) {
+pub(super) fn volumes(page: &mut Page, within: Within, volumes: &Value) {
     let Some(volumes) = volumes.as_array().filter(|volumes| !volumes.is_empty()) else {
-        return page.line(0, "Volumes", "<none>");
+        return page.line(within.level(), "Volumes", "<none>");
     };
-    page.heading(0, "Volumes");
+    page.raw(within.level(), "Volumes:");
     for volume in volumes {
-        page.raw(1, &format!("{}:", text(&volume["name"])));
+        within.title(page, volume);
         for (kind, source) in volume.as_object().into_iter().flatten().filter(|(field, _)| *field != "name") {
-            page.line(2, "Type", kind.clone());
-            for (field, value) in source.as_object().into_iter().flatten().filter(|(_, value)| !value.is_array()) {
-                page.line(2, field, text(value));
-            }
+            describe_volume(page, kind, source);
         }
-        page.next_block();
     }
+}
+
+fn describe_volume(page: &mut Page, kind: &str, source: &Value) {
+    let optional = |source: &Value| (source["optional"] == true).to_string();
+    let (title, lines) = match kind {
+        "configMap" => (
+            "ConfigMap (a volume populated by a ConfigMap)",
+            vec![("Name", text(&source["name"])), ("Optional", optional(source))],
+        ),
+        "secret" => (
+            "Secret (a volume populated by a Secret)",
+            vec![("SecretName", text(&source["secretName"])), ("Optional", optional(source))],
+        ),
+        "emptyDir" => {
+            let (medium, limit) = (source["medium"].as_str().unwrap_or_default(), source["sizeLimit"].as_str());
+            (
+                "EmptyDir (a temporary directory that shares a pod's lifetime)",
+                vec![("Medium", medium.to_owned()), ("SizeLimit", limit.unwrap_or("<unset>").to_owned())],
+            )
+        }
+        "hostPath" => (
+            "HostPath (bare host directory volume)",
+            vec![
+                ("Path", text(&source["path"])),
+                ("HostPathType", source["type"].as_str().unwrap_or_default().to_owned()),
+            ],
+        ),
+        "persistentVolumeClaim" => (
+            "PersistentVolumeClaim (a reference to a PersistentVolumeClaim in the same namespace)",
+            vec![("ClaimName", text(&source["claimName"])), ("ReadOnly", (source["readOnly"] == true).to_string())],
+        ),
+        "downwardAPI" => ("DownwardAPI (a volume populated by information about the pod)", Vec::new()),
+        "projected" => (
+            "Projected (a volume that contains injected data from multiple sources)",
+            source["sources"].as_array().into_iter().flatten().flat_map(projected).collect(),
+        ),
+        other => (other, Vec::new()),
+    };
+    page.line(2, "Type", title);
+    lines.into_iter().for_each(|(label, value)| page.line(2, label, value));
+    if kind == "downwardAPI" {
+        page.raw(2, "Items:");
+        for item in source["items"].as_array().into_iter().flatten() {
+            page.raw(3, &format!("{} -> {}", text(&item["fieldRef"]["fieldPath"]), text(&item["path"])));
+        }
+    }
+}
+
+fn projected(source: &Value) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    if let Some(secret) = source.get("secret") {
+        lines.extend([("SecretName", text(&secret["name"])), ("Optional", (secret["optional"] == true).to_string())]);
+    }
+    if source.get("downwardAPI").is_some() {
+        lines.push(("DownwardAPI", "true".to_owned()));
+    }
+    if let Some(map) = source.get("configMap") {
+        lines.extend([("ConfigMapName", text(&map["name"])), ("Optional", (map["optional"] == true).to_string())]);
+    }
+    if let Some(token) = source.get("serviceAccountToken") {
+        lines.push(("TokenExpirationSeconds", text(&token["expirationSeconds"])));
+    }
+    lines
 }
 
 /// `KEY=VALUE:EFFECT op=… for …`, one line each.

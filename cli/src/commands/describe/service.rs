@@ -28,9 +28,11 @@ pub(super) fn describe(page: &mut Page, service: &Value, slices: &[Value]) {
             .unwrap_or_else(|| "<none>".to_owned()),
     );
     page.line(0, "Type", text(&spec["type"]));
-    page.line(0, "IP Family Policy", text(&spec["ipFamilyPolicy"]));
+    if !spec["ipFamilyPolicy"].is_null() {
+        page.line(0, "IP Family Policy", text(&spec["ipFamilyPolicy"]));
+    }
     page.line(0, "IP Families", list(&spec["ipFamilies"]));
-    page.line(0, "IP", text(&spec["clusterIP"]));
+    page.line(0, "IP", spec["clusterIP"].as_str().unwrap_or_default());
     page.line(0, "IPs", list(&spec["clusterIPs"]));
     if !spec["externalName"].is_null() {
         page.line(0, "External Name", text(&spec["externalName"]));
@@ -46,8 +48,9 @@ pub(super) fn describe(page: &mut Page, service: &Value, slices: &[Value]) {
         page.line(0, "Endpoints", endpoints(slices, port));
     }
     page.line(0, "Session Affinity", text(&spec["sessionAffinity"]));
-    page.line(0, "Internal Traffic Policy", text(&spec["internalTrafficPolicy"]));
-    page.next_block();
+    if !spec["internalTrafficPolicy"].is_null() {
+        page.line(0, "Internal Traffic Policy", text(&spec["internalTrafficPolicy"]));
+    }
 }
 
 fn list(values: &Value) -> String {
