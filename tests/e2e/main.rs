@@ -13,6 +13,7 @@ mod ctr;
 mod damage;
 mod debug;
 mod disk;
+mod explain;
 mod files;
 mod formats;
 mod globals;

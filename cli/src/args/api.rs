@@ -4,6 +4,22 @@
 use clap::{Args as ClapArgs, Subcommand};
 use std::path::PathBuf;
 
+/// `wk explain`
+#[derive(Debug, ClapArgs)]
+pub struct Explain {
+    /// TYPE, or TYPE.FIELD.FIELD...
+    pub target: Vec<String>,
+    /// Show the fields of fields too, without their descriptions
+    #[arg(long)]
+    pub recursive: bool,
+    /// This version of the group, such as apps/v1 [default: the preferred one]
+    #[arg(long, value_name = "GROUP/VERSION")]
+    pub api_version: Option<String>,
+    /// Output format: plaintext
+    #[arg(long, default_value = "plaintext")]
+    pub output: String,
+}
+
 /// `wk cluster-info`
 #[derive(Debug, ClapArgs)]
 pub struct ClusterInfo {

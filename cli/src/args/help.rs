@@ -11,7 +11,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
         "Make and change objects",
         &["create", "run", "expose", "apply", "diff", "edit", "patch", "replace", "set", "label", "annotate", "delete"],
     ),
-    ("See objects", &["get", "describe", "events", "wait"]),
+    ("See objects", &["get", "describe", "explain", "events", "wait"]),
     ("Rollouts and replicas", &["rollout", "scale"]),
     ("Inside pods", &["logs", "exec", "attach", "cp", "port-forward"]),
     ("Nodes and rights", &["cordon", "uncordon", "drain", "taint", "auth"]),

@@ -65,6 +65,8 @@ pub enum ClientCommand {
     Auth(Auth),
     /// Show what happened
     Events(Events),
+    /// Show what a kind's fields mean
+    Explain(Explain),
     /// Show where the cluster's parts answer
     ClusterInfo(ClusterInfo),
     /// Show which kinds the server knows

@@ -19,6 +19,7 @@ mod drain;
 mod edit;
 mod events;
 mod exec;
+mod explain;
 mod expose;
 mod get;
 mod image;
@@ -167,6 +168,7 @@ async fn run_plain(context: &Context, command: ClientCommand) -> Result<()> {
         ClientCommand::Drain(args) => drain::run(context, &args).await,
         ClientCommand::Taint(args) => taint::run(context, &args).await,
         ClientCommand::Events(args) => events::run(context, &args).await,
+        ClientCommand::Explain(args) => explain::run(context, &args).await,
         ClientCommand::ClusterInfo(args) => cluster_info::run(context, &args).await,
         ClientCommand::ApiResources(args) => api_resources::run(context, &args).await,
         ClientCommand::ApiVersions => api_resources::versions(context).await,
