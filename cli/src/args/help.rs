@@ -13,7 +13,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ),
     ("See objects", &["get", "describe", "explain", "events", "wait"]),
     ("Rollouts and replicas", &["rollout", "scale"]),
-    ("Inside pods", &["logs", "exec", "attach", "cp", "port-forward"]),
+    ("Inside pods", &["logs", "exec", "attach", "cp", "port-forward", "debug"]),
     ("Nodes and rights", &["cordon", "uncordon", "drain", "taint", "auth"]),
     (
         "The API and this program",

@@ -48,6 +48,8 @@ pub enum ClientCommand {
     Exec(Exec),
     /// Join a running container's streams
     Attach(Attach),
+    /// Look into a pod with a container of one's own
+    Debug(Debug),
     /// Copy files into and out of containers
     Cp(Cp),
     /// Forward local ports to a pod

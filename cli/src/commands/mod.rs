@@ -11,6 +11,7 @@ mod cordon;
 mod cp;
 mod create;
 mod ctr;
+mod debug;
 mod delete;
 mod describe;
 mod diff;
@@ -138,6 +139,7 @@ async fn run_client(context: &Context, command: ClientCommand) -> Result<ExitCod
         ClientCommand::Diff(args) => Ok(diff::run(context, &args).await),
         ClientCommand::Exec(args) => exec::run(context, &args).await,
         ClientCommand::Attach(args) => attach::run(context, &args).await,
+        ClientCommand::Debug(args) => debug::run(context, &args).await,
         ClientCommand::Run(args) => run::run(context, &args).await,
         command => run_plain(context, command).await.map(|()| ExitCode::SUCCESS),
     }
@@ -177,6 +179,7 @@ async fn run_plain(context: &Context, command: ClientCommand) -> Result<()> {
         | ClientCommand::Diff(_)
         | ClientCommand::Exec(_)
         | ClientCommand::Attach(_)
+        | ClientCommand::Debug(_)
         | ClientCommand::Run(_) => {
             unreachable!("these have an exit code of their own and were handled before")
         }
