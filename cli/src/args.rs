@@ -87,6 +87,9 @@ pub enum Command {
         /// bash, elvish, fish, powershell or zsh
         shell: clap_complete::Shell,
     },
+    /// List plugins
+    #[command(subcommand)]
+    Plugin(Plugin),
     /// Show the options of every command
     Options,
     /// Refused: kustomizations are not built in

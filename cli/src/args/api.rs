@@ -55,3 +55,103 @@ pub struct Dump {
     pub template: Option<String>,
 }
 
+/// `wk top`
+#[derive(Debug, Subcommand)]
+pub enum Top {
+    /// What nodes use
+    #[command(aliases = ["nodes", "no"])]
+    Node(TopNode),
+    /// What pods use
+    #[command(aliases = ["pods", "po"])]
+    Pod(TopPod),
+}
+
+/// `wk top node`
+#[derive(Debug, ClapArgs)]
+pub struct TopNode {
+    /// Only this one
+    pub name: Option<String>,
+    /// Only nodes with these labels
+    #[arg(short = 'l', long)]
+    pub selector: Option<String>,
+    /// cpu or memory
+    #[arg(long, value_name = "WHAT")]
+    pub sort_by: Option<String>,
+    /// Percentages of what the node has, not of what pods may use
+    #[arg(long)]
+    pub show_capacity: bool,
+    /// Leave the headings out
+    #[arg(long)]
+    pub no_headers: bool,
+}
+
+/// `wk top pod`
+#[derive(Debug, ClapArgs)]
+pub struct TopPod {
+    /// Only this one
+    pub name: Option<String>,
+    /// In every namespace
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// Only pods with these labels
+    #[arg(short = 'l', long)]
+    pub selector: Option<String>,
+    /// Only pods with these fields
+    #[arg(long)]
+    pub field_selector: Option<String>,
+    /// cpu or memory
+    #[arg(long, value_name = "WHAT")]
+    pub sort_by: Option<String>,
+    /// Show each container
+    #[arg(long)]
+    pub containers: bool,
+    /// Show the sum at the end
+    #[arg(long)]
+    pub sum: bool,
+    /// Leave the headings out
+    #[arg(long)]
+    pub no_headers: bool,
+}
+
+/// `wk proxy`
+#[derive(Debug, ClapArgs)]
+pub struct Proxy {
+    /// Port to listen on; 0 for any free one
+    #[arg(short, long, default_value_t = 8001)]
+    pub port: u16,
+    /// Address to listen on
+    #[arg(long, default_value = "127.0.0.1", value_name = "IP")]
+    pub address: String,
+    /// Socket file to listen on, in place of an address
+    #[arg(short, long, value_name = "FILE")]
+    pub unix_socket: Option<String>,
+    /// Path under which the API is
+    #[arg(long, default_value = "/", value_name = "PATH")]
+    pub api_prefix: String,
+    /// Regular expressions of host names that pass
+    #[arg(long, default_value = r"^localhost$,^127\.0\.0\.1$,^\[::1\]$", value_name = "REGEX")]
+    pub accept_hosts: String,
+    /// Regular expressions of paths that pass
+    #[arg(long, default_value = "^.*", value_name = "REGEX")]
+    pub accept_paths: String,
+    /// Regular expressions of paths that do not
+    #[arg(long, default_value = "^/api/.*/pods/.*/exec,^/api/.*/pods/.*/attach", value_name = "REGEX")]
+    pub reject_paths: String,
+    /// Regular expressions of methods that do not
+    #[arg(long, default_value = "^$", value_name = "REGEX")]
+    pub reject_methods: String,
+    /// Let everything pass: dangerous when others reach the port
+    #[arg(long)]
+    pub disable_filter: bool,
+}
+
+/// `wk plugin`
+#[derive(Debug, Subcommand)]
+pub enum Plugin {
+    /// List programs on the path that are plugins
+    List {
+        /// Without their directories
+        #[arg(long)]
+        name_only: bool,
+    },
+}

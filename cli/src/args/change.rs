@@ -189,6 +189,29 @@ pub struct SetSubject {
     pub subjects: CreateSubjects,
 }
 
+/// `wk autoscale`
+#[derive(Debug, ClapArgs)]
+pub struct Autoscale {
+    /// Which
+    #[command(flatten)]
+    pub choice: Choice,
+    /// How
+    #[command(flatten)]
+    pub change: Change,
+    /// Most pods
+    #[arg(long, allow_hyphen_values = true)]
+    pub max: i32,
+    /// Fewest pods [default: the server's choice]
+    #[arg(long, allow_hyphen_values = true)]
+    pub min: Option<i32>,
+    /// Percentage of the requested CPU that pods are to use
+    #[arg(long, allow_hyphen_values = true)]
+    pub cpu_percent: Option<i32>,
+    /// Name of the HorizontalPodAutoscaler [default: the object's]
+    #[arg(long)]
+    pub name: Option<String>,
+}
+
 /// `wk set image`, `wk set selector`, `wk set serviceaccount`
 #[derive(Debug, ClapArgs)]
 pub struct SetThing {

@@ -40,6 +40,8 @@ pub enum ClientCommand {
     Rollout(Rollout),
     /// Change how many replicas run
     Scale(Scale),
+    /// Let a workload's replicas follow its load
+    Autoscale(Autoscale),
     /// Wait until objects are as asked
     Wait(Wait),
     /// Show what a container wrote
@@ -71,6 +73,11 @@ pub enum ClientCommand {
     Explain(Explain),
     /// Show where the cluster's parts answer
     ClusterInfo(ClusterInfo),
+    /// Show what nodes and pods use
+    #[command(subcommand)]
+    Top(Top),
+    /// Serve the cluster's API on a local port
+    Proxy(Proxy),
     /// Show which kinds the server knows
     ApiResources(ApiResources),
     /// Show which groups and versions the server knows

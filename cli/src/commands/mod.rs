@@ -5,6 +5,7 @@ mod api_resources;
 mod apply;
 mod attach;
 mod auth;
+mod autoscale;
 mod cluster_info;
 mod config;
 mod cordon;
@@ -29,9 +30,11 @@ mod label;
 mod logs;
 mod node;
 mod patch;
+mod plugin;
 mod pod_choice;
 mod pods_behind;
 mod port_forward;
+mod proxy;
 mod remote;
 mod replace;
 mod report;
@@ -45,6 +48,7 @@ mod snapshot;
 mod status;
 mod taint;
 mod terminal;
+mod top;
 mod up;
 mod version;
 mod wait;
@@ -80,6 +84,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             clap_complete::generate(shell, &mut Args::command(), "wk", &mut crate::output::stdout());
             Ok(ExitCode::SUCCESS)
         }
+        Command::Plugin(plugin) => plugin::run(&plugin).map(|()| ExitCode::SUCCESS),
         Command::Options => options().map(|()| ExitCode::SUCCESS),
         Command::Kustomize { directories } => {
             let directory = directories.first().map_or("DIR", String::as_str);
@@ -172,6 +177,9 @@ async fn run_plain(context: &Context, command: ClientCommand) -> Result<()> {
         ClientCommand::Events(args) => events::run(context, &args).await,
         ClientCommand::Explain(args) => explain::run(context, &args).await,
         ClientCommand::ClusterInfo(args) => cluster_info::run(context, &args).await,
+        ClientCommand::Top(args) => top::run(context, &args).await,
+        ClientCommand::Proxy(args) => proxy::run(context, &args).await,
+        ClientCommand::Autoscale(args) => autoscale::run(context, &args).await,
         ClientCommand::ApiResources(args) => api_resources::run(context, &args).await,
         ClientCommand::ApiVersions => api_resources::versions(context).await,
         ClientCommand::Version(args) => version::run(context, &args).await,
