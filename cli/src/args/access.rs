@@ -1,6 +1,7 @@
 //! What was typed for commands about who may do what.
 #![allow(rustdoc::broken_intra_doc_links, reason = "clap prints these comments as they are")]
 
+use super::{Change, Files};
 use clap::{Args as ClapArgs, Subcommand};
 
 /// `wk auth`
@@ -8,6 +9,8 @@ use clap::{Args as ClapArgs, Subcommand};
 pub enum Auth {
     /// Ask whether something is allowed
     CanI(CanI),
+    /// Give roles and bindings at least what files say
+    Reconcile(Reconcile),
     /// Show as whom the server sees us
     Whoami(Whoami),
 }
@@ -32,6 +35,23 @@ pub struct CanI {
     /// Leave the headings out
     #[arg(long)]
     pub no_headers: bool,
+}
+
+/// `wk auth reconcile`
+#[derive(Debug, ClapArgs)]
+pub struct Reconcile {
+    /// Manifests
+    #[command(flatten)]
+    pub files: Files,
+    /// How
+    #[command(flatten)]
+    pub change: Change,
+    /// Take away permissions that the files do not have
+    #[arg(long)]
+    pub remove_extra_permissions: bool,
+    /// Take away subjects that the files do not have
+    #[arg(long)]
+    pub remove_extra_subjects: bool,
 }
 
 /// `wk auth whoami`

@@ -199,6 +199,18 @@ pub enum Config {
         /// Its name
         name: String,
     },
+    /// Set one property, such as contexts.NAME.namespace
+    Set {
+        /// Its path: current-context, or SECTION.NAME.FIELD
+        property: String,
+        /// Its value
+        value: String,
+    },
+    /// Remove one property, such as users.NAME
+    Unset {
+        /// Its path: current-context, SECTION.NAME or SECTION.NAME.FIELD
+        property: String,
+    },
     /// Give a context another name
     RenameContext {
         /// Its name

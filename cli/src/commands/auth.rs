@@ -1,6 +1,8 @@
 //! `wk auth`: who one is and what one may do, as the server sees it (upstream:
 //! `kubectl/pkg/cmd/auth`).
 
+mod reconcile;
+
 use super::Context;
 use crate::{
     args::{Auth, CanI, Whoami},
@@ -14,6 +16,7 @@ pub(super) async fn run(context: &Context, args: &Auth) -> Result<ExitCode> {
     match args {
         Auth::CanI(args) if args.list => list(context, args).await.map(|()| ExitCode::SUCCESS),
         Auth::CanI(args) => can_i(context, args).await,
+        Auth::Reconcile(args) => reconcile::run(context, args).await.map(|()| ExitCode::SUCCESS),
         Auth::Whoami(args) => whoami(context, args).await.map(|()| ExitCode::SUCCESS),
     }
 }

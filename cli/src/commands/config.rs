@@ -1,5 +1,7 @@
 //! `wk config`: kubectl's commands over kubeconfig files, with its words.
 
+mod property;
+
 use crate::{
     args::{Config, Global, SetCluster, SetContext, SetCredentials},
     kubeconfig::{Document, Kubeconfig, Section, Sources, encode},
@@ -36,6 +38,8 @@ pub(super) fn run(global: &Global, command: Config) -> Result<ExitCode> {
         Config::DeleteContext { name } => delete_context(&sources, &name)?,
         Config::DeleteCluster { name } => delete(&sources, Section::Clusters, "cluster", &name)?,
         Config::DeleteUser { name } => delete(&sources, Section::Users, "user", &name)?,
+        Config::Set { property, value } => property::set(&sources, &property, &value)?,
+        Config::Unset { property } => property::unset(&sources, &property)?,
         Config::RenameContext { old, new } => rename_context(&sources, &old, &new)?,
     }
     Ok(ExitCode::SUCCESS)
