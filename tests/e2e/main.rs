@@ -8,6 +8,7 @@ mod bad_input;
 mod cleanup;
 mod config;
 mod controllers;
+mod course;
 mod crash;
 mod ctr;
 mod damage;
