@@ -74,6 +74,8 @@ fn a_full_disk_refuses_writes_until_there_is_space_and_loses_nothing() {
     let (mut kept, refused) = until_refused(&server, &seen);
 
     reads_go_on(&server, &kept, &refused);
+    // What the store set aside in vain is free again.
+    server.disk().fill();
     images_are_refused(&server);
     // It does not get worse by trying, and not by a restart.
     let error = server.fails(Tool::Wk, &["delete", "configmap", &kept[0]]);
@@ -139,8 +141,8 @@ fn until_refused(server: &Server, seen: &std::sync::mpsc::Receiver<String>) -> (
 }
 
 fn config_maps(server: &Server) -> Vec<String> {
-    let names =
-        server.ok(Tool::Kubectl, &["get", "configmaps", "-o", "jsonpath={range .items[*]}{.metadata.name}{\"\\n\"}"]);
+    let names = server
+        .ok(Tool::Kubectl, &["get", "configmaps", "-o", "jsonpath={range .items[*]}{.metadata.name}{\"\\n\"}{end}"]);
     let mut names: Vec<String> = names.lines().map(str::to_owned).collect();
     names.sort_by_key(|name| (name != "kube-root-ca.crt", name == "after", name.clone()));
     names

@@ -1,7 +1,7 @@
 //! Torn, changed and missing files of the data directory, one kind at a time:
 //! what can be made anew without loss is, the rest is named with what to do.
 
-use crate::harness::{HELLO, Server, Tool, fetch, text};
+use crate::harness::{HELLO, Server, Tool, eventually, fetch, text};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -22,8 +22,11 @@ fn killed() -> Server {
 /// The pod serves its page again.
 fn serves(server: &Server) {
     server.until(&["get", "pod", "hello", "--no-headers"], "running", |row| row.contains("1/1"));
-    let forward = server.forward(Tool::Wk, "pod/hello", 80);
-    assert!(fetch(forward.local).unwrap().contains("</html>"));
+    // The API still has the state from before the crash for a moment.
+    eventually("the page is there", || {
+        let forward = server.forward(Tool::Wk, "pod/hello", 80);
+        fetch(forward.local).is_ok_and(|page| page.contains("</html>"))
+    });
 }
 
 /// Cuts a file in the middle.
@@ -124,7 +127,7 @@ fn damaged_images_are_named_by_their_pods_and_a_load_repairs_them() {
     fs::remove_dir_all(&cache).unwrap();
     server.restart();
     let named = |part: &str| {
-        let events = ["get", "events", "-o", "jsonpath={range .items[*]}{.message}{\"\\n\"}"];
+        let events = ["get", "events", "-o", "jsonpath={range .items[*]}{.message}{\"\\n\"}{end}"];
         server.until(&events, part, |messages| messages.contains(part) && messages.contains("hello"));
     };
     named("is damaged on disk");

@@ -53,13 +53,14 @@ fn autoscaler(args: &Autoscale, found: &Found) -> Result<Value> {
         spec["minReplicas"] = min.into();
     }
     if let Some(percent) = args.cpu_percent.filter(|percent| *percent >= 0) {
-        spec["targetCPUUtilizationPercentage"] = percent.into();
+        let target = json!({"type": "Utilization", "averageUtilization": percent});
+        spec["metrics"] = json!([{"type": "Resource", "resource": {"name": "cpu", "target": target}}]);
     }
     Ok(json!({
-        "apiVersion": "autoscaling/v1",
+        "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
         "metadata": {"creationTimestamp": null, "name": name},
         "spec": spec,
-        "status": {"currentReplicas": 0, "desiredReplicas": 0},
+        "status": {"currentMetrics": null, "desiredReplicas": 0},
     }))
 }

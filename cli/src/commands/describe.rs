@@ -110,12 +110,12 @@ async fn of_prefix(
 /// Kinds of which kubectl shows no events.
 const EVENTLESS: [&str; 6] = ["Secret", "Namespace", "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"];
 
-/// The quotas of a namespace; `None` when the server does not have the kind.
-async fn resource_quotas(context: &Context, namespace: &str) -> Result<Option<Vec<Value>>> {
+/// What bounds a namespace; `None` when the server does not have the kind.
+async fn bounds(context: &Context, plural: &str, namespace: &str) -> Result<Option<Vec<Value>>> {
     let discovery = context.discovery().await?;
-    let Ok(quotas) = discovery.find("resourcequotas") else { return Ok(None) };
-    let quotas = context.objects_in(&Target { resource: quotas.clone(), names: Vec::new() }, namespace).await?;
-    Ok(Some(quotas))
+    let Ok(resource) = discovery.find(plural) else { return Ok(None) };
+    let found = context.objects_in(&Target { resource: resource.clone(), names: Vec::new() }, namespace).await?;
+    Ok(Some(found))
 }
 
 async fn describe(context: &Context, args: &Describe, kind: &str, object: &Value) -> Result<String> {
@@ -141,8 +141,9 @@ async fn describe(context: &Context, args: &Describe, kind: &str, object: &Value
         "ConfigMap" => plain::config_map(&mut page, object),
         "Secret" => plain::secret(&mut page, object),
         "Namespace" => {
-            let quotas = resource_quotas(context, name_of(object)).await?;
-            plain::namespace(&mut page, object, quotas.as_deref());
+            let quotas = bounds(context, "resourcequotas", name_of(object)).await?;
+            let limits = bounds(context, "limitranges", name_of(object)).await?;
+            plain::namespace(&mut page, object, quotas.as_deref(), limits.as_deref());
         }
         "ServiceAccount" => plain::service_account(&mut page, object),
         "Role" | "ClusterRole" => plain::role(&mut page, object),

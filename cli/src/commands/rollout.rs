@@ -68,10 +68,7 @@ impl ChangeOf for Restart {
         let at = format!("{}Z", self.at.split(['.', 'Z']).next().unwrap_or_default());
         let now = &found.object["spec"]["template"]["metadata"]["annotations"][RESTARTED_AT];
         if *now == at.as_str() {
-            let name = found.name();
-            bail!(
-                "failed to create patch for {name}: if restart has already been triggered within the past second, please wait before attempting to trigger another"
-            );
+            bail!(TooSoon(found.name().to_owned()));
         }
         Ok(json!({"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: at}}}}}))
     }
@@ -80,6 +77,13 @@ impl ChangeOf for Restart {
         "restarted"
     }
 }
+
+/// The one refusal that kubectl does not begin with the object.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "failed to create patch for {0}: if restart has already been triggered within the past second, please wait before attempting to trigger another"
+)]
+struct TooSoon(String);
 
 struct Pause {
     paused: bool,
@@ -122,7 +126,10 @@ async fn change_one(
 ) -> Result<()> {
     // One sentence, as kubectl builds it: the object, then what is wrong with it.
     let named = || format!("{} {:?}", found.resource.qualified(), found.name());
-    let patch = change.patch(found).map_err(|error| anyhow::anyhow!("{} {error}", named()))?;
+    let refused = |error: anyhow::Error| {
+        if error.is::<TooSoon>() { error } else { anyhow::anyhow!("{} {error}", named()) }
+    };
+    let patch = change.patch(found).map_err(refused)?;
     let path = format!("{}{}", found.path(), args.change.query("rollout", ""));
     let answer = context.rest.patch(&path, STRATEGIC_PATCH, &patch).await?;
     reporter.done(&found.resource, &answer.body, change.told())

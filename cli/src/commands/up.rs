@@ -61,8 +61,10 @@ pub(super) async fn run(global: &Global, args: Up) -> Result<ExitCode> {
     match ServerProcess::find(up.data_dir.path())? {
         Some(process) => up.go_on(&process, &args, waits).await?,
         None => {
+            // Before it begins: a server that fails at once has written why by the time we look.
+            let log_from = up.data_dir.log_length();
             let mut child = up.spawn(&args)?;
-            let starting = up.start(&mut child, &args, waits, started);
+            let starting = up.start(&mut child, &args, waits, Begun { started, log_from });
             tokio::select! {
                 result = starting => result?,
                 _ = tokio::signal::ctrl_c() => return stop(child).await,
@@ -70,6 +72,12 @@ pub(super) async fn run(global: &Global, args: Up) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// When a server was started, and where its part of the log begins.
+struct Begun {
+    started: Instant,
+    log_from: u64,
 }
 
 struct Upping<'a> {
@@ -108,9 +116,9 @@ impl Upping<'_> {
         Ok(child)
     }
 
-    async fn start(&self, child: &mut Child, args: &Up, waits: bool, started: Instant) -> Result<()> {
+    async fn start(&self, child: &mut Child, args: &Up, waits: bool, begun: Begun) -> Result<()> {
+        let Begun { started, log_from } = begun;
         progress("starting the server");
-        let log_from = self.data_dir.log_length();
         let address = match timeout_at(self.patient_until(waits), ready_line(child)).await {
             Ok(Ok(Some(address))) => address,
             Ok(Ok(None)) => {

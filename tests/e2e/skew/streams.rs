@@ -104,10 +104,6 @@ impl Pods<'_> {
         let said = self.told(&run, "from afar\n");
         let (out, err) = (text(&said.stdout), text(&said.stderr));
         assert!(out.contains("from afar"), "kubectl {}: {out}{err}", self.client.version);
-        let run = ["run", "shown", "--image", ACTIONS, "--restart=Never", "-it", "--rm", "--", "stdin"];
-        let shown = on_a_terminal_with(&self.command(&run), "typed\n\x04");
-        assert!(shown.contains("typed"), "kubectl {}: {shown}", self.client.version);
-
         let run = ["run", "waiting", "--image", ACTIONS, "--restart=Never", "--stdin", "--stdin-once"];
         self.attach(&run);
         self.says(&["logs", "waiting"], "begun\nattached\n");
@@ -206,21 +202,4 @@ fn terminal(command: &Command) -> Command {
 
 fn on_a_terminal(command: &Command) -> Output {
     terminal(command).stdin(Stdio::null()).output().expect("script(1) is there")
-}
-
-/// What is shown, when these keys are pressed as soon as it is asked for.
-fn on_a_terminal_with(command: &Command, keys: &str) -> String {
-    let mut child = terminal(command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script(1) is there");
-    let shown = lines(child.stdout.take().unwrap());
-    let mut keyboard = child.stdin.take().unwrap();
-    let mut all = String::new();
-    // What a terminal shows before it is read may be typed again by the client.
-    let _ = keyboard.write_all(keys.as_bytes());
-    while let Ok(line) = shown.recv_timeout(PATIENCE) {
-        all.push_str(&line);
-        all.push('\n');
-    }
-    drop(keyboard);
-    child.wait().unwrap();
-    all
 }

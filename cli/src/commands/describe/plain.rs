@@ -4,6 +4,7 @@
 use super::page::{self, Page, pairs, text};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 fn entries(map: &Value) -> impl Iterator<Item = (&String, &str)> {
     map.as_object().into_iter().flatten().map(|(key, value)| (key, value.as_str().unwrap_or_default()))
@@ -49,8 +50,8 @@ pub(super) fn secret(page: &mut Page, secret: &Value) {
     }
 }
 
-/// `quotas` is `None` when the server does not have such a kind.
-pub(super) fn namespace(page: &mut Page, namespace: &Value, quotas: Option<&[Value]>) {
+/// `quotas` and `limits` are `None` when the server does not have such a kind.
+pub(super) fn namespace(page: &mut Page, namespace: &Value, quotas: Option<&[Value]>, limits: Option<&[Value]>) {
     head(page, namespace);
     page.line(0, "Status", text(&namespace["status"]["phase"]));
     match quotas {
@@ -61,6 +62,35 @@ pub(super) fn namespace(page: &mut Page, namespace: &Value, quotas: Option<&[Val
             quotas.iter().for_each(|quota| self::quota(page, quota));
         }
     }
+    match limits {
+        None => {}
+        Some([]) => page.raw(0, "\nNo LimitRange resource."),
+        Some(limits) => limit_ranges(page, limits),
+    }
+}
+
+/// The columns of a LimitRange's items; a map each.
+const LIMITS: [&str; 5] = ["min", "max", "defaultRequest", "default", "maxLimitRequestRatio"];
+
+fn limit_ranges(page: &mut Page, ranges: &[Value]) {
+    page.raw(0, "\nResource Limits");
+    let header = ["Type", "Resource", "Min", "Max", "Default Request", "Default Limit", "Max Limit/Request Ratio"];
+    let line = |cells: [&str; 7]| cells.map(str::to_owned).to_vec();
+    let mut rows = vec![line(header), line(header.map(|name| &"-----------------------"[..name.len()]))];
+    for item in ranges.iter().filter_map(|range| range["spec"]["limits"].as_array()).flatten() {
+        let names: BTreeSet<&str> =
+            LIMITS.iter().flat_map(|map| entries(&item[*map])).map(|(name, _)| name.as_str()).collect();
+        for name in names {
+            let bound = |map: &str| item[map][name].as_str().unwrap_or("-").to_owned();
+            let mut row = vec![text(&item["type"]), name.to_owned()];
+            row.extend(LIMITS.map(bound));
+            rows.push(row);
+        }
+    }
+    for first in rows.iter_mut().filter_map(|row| row.first_mut()) {
+        first.insert(0, ' ');
+    }
+    page.table(0, &rows);
 }
 
 fn quota(page: &mut Page, quota: &Value) {

@@ -118,7 +118,8 @@ async fn a_shell_that_kills_itself_goes_no_further() {
 
 #[tokio::test]
 async fn the_keys_of_a_terminal_spare_the_background() {
-    let mut screen = Screen::start(&Node::start(), &["sh"]).await;
+    let node = Node::start();
+    let mut screen = Screen::start(&node, &["sh"]).await;
     screen.until_shown("# ").await;
     screen.press("sleep 1000 & echo u''p; sleep 1000\r").await;
     screen.until_shown("up\r\n").await;
@@ -131,7 +132,8 @@ async fn the_keys_of_a_terminal_spare_the_background() {
 
 #[tokio::test]
 async fn a_shell_within_a_shell_is_interrupted_alone() {
-    let mut screen = Screen::start(&Node::start(), &["sh"]).await;
+    let node = Node::start();
+    let mut screen = Screen::start(&node, &["sh"]).await;
     screen.until_shown("# ").await;
     screen.press("PS1='inner> ' sh; echo ou''ter $?\r").await;
     screen.until_shown("inner> ").await;

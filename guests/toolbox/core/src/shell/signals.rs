@@ -129,8 +129,9 @@ impl Shell {
 
     fn default_action(&self, signal: u8) -> Action {
         match signal {
-            INT if self.interactive => Action::Catch,
-            QUIT | TERM if self.interactive => Action::Ignore,
+            // Caught and forgotten, not ignored: what it starts would inherit that, and a `kill`
+            // of a job would do nothing.
+            INT | QUIT | TERM if self.interactive => Action::Catch,
             _ => Action::Default,
         }
     }
@@ -174,9 +175,11 @@ impl Shell {
 
     /// ^C was heard.
     pub(super) fn forget_interrupt(&self) {
-        if self.traps.command(INT).is_none() {
-            self.signals.pending();
-            self.signals.forget(INT);
+        for signal in [INT, QUIT, TERM] {
+            if self.traps.command(signal).is_none() {
+                self.signals.pending();
+                self.signals.forget(signal);
+            }
         }
     }
 
