@@ -98,7 +98,7 @@ fn with_each(server: &Server, work: impl Fn(&Client<'_>, &str)) {
         work(&client, &namespace);
         client.says(&["delete", "namespace", &namespace, "--wait=false"], "deleted");
     }
-    println!("used kubectl {}", used.join(", "));
+    eprintln!("used kubectl {}", used.join(", "));
 }
 
 #[test]

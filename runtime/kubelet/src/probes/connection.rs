@@ -145,7 +145,8 @@ pub(super) struct Heard {
 pub(super) struct First(Arc<Mutex<Vec<u8>>>);
 
 impl Heard {
-    pub fn new(stream: ByteStream) -> (ByteStream, First) {
+    /// The connection, and what will be heard on it.
+    pub fn listen_to(stream: ByteStream) -> (ByteStream, First) {
         let first = First::default();
         let heard: Box<dyn ReadWrite> = Box::new(Self { stream, first: first.clone() });
         (heard, first)

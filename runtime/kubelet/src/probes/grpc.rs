@@ -62,7 +62,7 @@ pub(super) async fn check(target: &Target, action: &GRPCAction, timeout: Duratio
         format!("timeout: failed to connect service {address:?} within {within}: context deadline exceeded")
     };
     let stream = connect(target, port).await.map_err(|_| unreachable())?;
-    let (stream, first) = Heard::new(stream);
+    let (stream, first) = Heard::listen_to(stream);
     let service = action.service.as_deref().unwrap_or_default();
     let request = request(&address, service, timeout).map_err(|error| error.to_string())?;
     let refusal = match tokio::time::timeout(timeout, connection::exchange(stream, Version::Http2, request)).await {

@@ -91,7 +91,7 @@ pub(super) async fn get(
 async fn ask(target: &Target, url: &Url, headers: HeaderMap, name: Option<&str>) -> Result<Answer, String> {
     let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
     let stream = connect(target, port).await?;
-    let (stream, first) = Heard::new(stream);
+    let (stream, first) = Heard::listen_to(stream);
     let (stream, version) = if url.scheme() == "https" {
         let session = tls::connect(stream, host).await;
         session.map_err(|error| match first.is_http1() {
